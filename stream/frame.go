@@ -104,6 +104,8 @@ type Frame struct {
 	Dead []Dead
 	// Checksum is of the encoded bytes; set by Decode and Append.
 	Checksum uint64
+
+	slab slab // of the rows' sequence numbers
 }
 
 // Items counts what the frame says was read for this partition (R21).
