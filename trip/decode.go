@@ -159,7 +159,7 @@ func (r *fields) unsigned(f field) (uint64, bool) {
 	if !ok {
 		body = r[f]
 	}
-	if len(body) == 0 || len(body) > 20 {
+	if len(body) == 0 {
 		return 0, false
 	}
 	n := uint64(0)
