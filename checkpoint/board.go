@@ -1,0 +1,316 @@
+package checkpoint
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tripgrid/tripgrid/stream"
+)
+
+// Barrier is an announcement: owners of shards write barrier N as soon as they
+// see it. Base is what HEAD showed; N commits only on top of it. Nonce is the
+// coordinator's.
+type Barrier struct {
+	N     stream.BarrierID `json:"n"`
+	Base  stream.BarrierID `json:"base"`
+	Nonce uint64           `json:"nonce,string"`
+}
+
+// Completed says that HEAD shows checkpoint N. It is a cache of HEAD that only grows.
+type Completed struct {
+	N        stream.BarrierID `json:"n"`
+	Manifest ManifestRef      `json:"manifest"`
+}
+
+// ask is the wish for a barrier above Above.
+type ask struct {
+	Above stream.BarrierID `json:"above"`
+}
+
+// Keys of the bucket.
+const (
+	keyBarrier   = "barrier"
+	keyAsk       = "request"
+	keyCompleted = "completed"
+	keyAck       = "ack."
+)
+
+// reread is how often watchers read the key itself, in case a watch is lost (R6).
+const reread = time.Second
+
+// Board is a generation's notice board in NATS KV: the coordinator announces
+// barriers on it, partitions put their acks there. Nothing on it decides
+// anything: HEAD does. It is safe for concurrent use.
+type Board struct {
+	kv     jetstream.KeyValue
+	bucket string
+}
+
+// BoardBucket is the name of a generation's bucket.
+func BoardBucket(job string, g stream.Generation) string {
+	return fmt.Sprintf("%s-%d-checkpoint", job, g)
+}
+
+// OpenBoard opens a generation's board and creates it if it is missing, with
+// the given number of replicas (1 embedded, 3 in a cluster).
+func OpenBoard(ctx context.Context, js jetstream.JetStream, job string, g stream.Generation, replicas int) (*Board, error) {
+	if err := CheckJob(job); err != nil {
+		return nil, err
+	}
+	bucket := BoardBucket(job, g)
+	// The bucket is created as a stream, because CreateKeyValue always allows
+	// direct gets, which any replica may answer with an old value.
+	_, err := js.CreateStream(ctx, jetstream.StreamConfig{
+		Name: "KV_" + bucket, Subjects: []string{"$KV." + bucket + ".>"},
+		Description: "tripgrid: barriers and acks of job " + job,
+		Storage:     jetstream.FileStorage, Replicas: max(1, replicas), MaxMsgsPerSubject: 1,
+		Discard: jetstream.DiscardNew, AllowRollup: true, DenyDelete: true, Duplicates: 2 * time.Minute,
+	})
+	if err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+		return nil, fmt.Errorf("create the bucket %s: %w", bucket, err)
+	}
+	kv, err := js.KeyValue(ctx, bucket)
+	if err != nil {
+		return nil, fmt.Errorf("open the bucket %s: %w", bucket, err)
+	}
+	return &Board{kv: kv, bucket: bucket}, nil
+}
+
+// Announced returns the current announcement, the zero Barrier before the first.
+func (b *Board) Announced(ctx context.Context) (Barrier, error) {
+	var v Barrier
+	_, err := b.get(ctx, keyBarrier, &v)
+	return v, err
+}
+
+// Completed returns the newest completed checkpoint that the board knows.
+func (b *Board) Completed(ctx context.Context) (Completed, error) {
+	var v Completed
+	_, err := b.get(ctx, keyCompleted, &v)
+	return v, err
+}
+
+// WatchBarrier calls fn with the current announcement, if there is one, and
+// with every later one that it sees, N growing; it may miss announcements that
+// were overtaken. It reads the key itself every second, besides watching it
+// (R6), and returns when ctx ends.
+func (b *Board) WatchBarrier(ctx context.Context, fn func(Barrier)) error {
+	var last stream.BarrierID
+	return b.watch(ctx, keyBarrier, func(_ string, data []byte) error {
+		var v Barrier
+		if err := json.Unmarshal(data, &v); err != nil {
+			return err
+		}
+		if v.N > last {
+			last = v.N
+			fn(v)
+		}
+		return nil
+	})
+}
+
+// WatchCompleted calls fn with the newest completed checkpoint, if there is
+// one, and with later ones, N growing; it returns when ctx ends.
+func (b *Board) WatchCompleted(ctx context.Context, fn func(Completed)) error {
+	var last stream.BarrierID
+	return b.watch(ctx, keyCompleted, func(_ string, data []byte) error {
+		var v Completed
+		if err := json.Unmarshal(data, &v); err != nil {
+			return err
+		}
+		if v.N > last {
+			last = v.N
+			fn(v)
+		}
+		return nil
+	})
+}
+
+// RequestBarrier asks the coordinator for a barrier above the given one, which
+// cancels an unfinished checkpoint at or below it: an owner that acquires a
+// shard does not write what was announced before (R6).
+func (b *Board) RequestBarrier(ctx context.Context, above stream.BarrierID) error {
+	return grow(ctx, b, keyAsk, ask{Above: above}, func(a ask) stream.BarrierID { return a.Above })
+}
+
+// PutAck puts a partition's ack, unless one for the same or a later barrier is
+// there. The part must be in the store before.
+func (b *Board) PutAck(ctx context.Context, a Ack) error {
+	key := keyAck + a.Partition.String()
+	return grow(ctx, b, key, a, func(a Ack) stream.BarrierID { return a.Barrier })
+}
+
+func (b *Board) putCompleted(ctx context.Context, c Completed) error {
+	return grow(ctx, b, keyCompleted, c, func(c Completed) stream.BarrierID { return c.N })
+}
+
+// announce sets the barrier key if it still has what was there before v. It
+// returns what the key holds afterwards, as far as that is known.
+func (b *Board) announce(ctx context.Context, v Barrier) (Barrier, error) {
+	for {
+		var there Barrier
+		rev, err := b.get(ctx, keyBarrier, &there)
+		if err != nil {
+			return Barrier{}, err
+		}
+		if there.N >= v.N || there.N != 0 && there.Nonce != v.Nonce && there.N > v.Base && there.N != v.N-1 {
+			return there, nil
+		}
+		if err := b.set(ctx, keyBarrier, v, rev); err == nil {
+			return v, nil
+		} else if !isConflict(err) {
+			return Barrier{}, err
+		}
+	}
+}
+
+// acks returns the acks for barrier n that are on the board.
+func (b *Board) acks(ctx context.Context, n stream.BarrierID, partitions int) ([]Ack, error) {
+	var all []Ack
+	for p := range partitions {
+		var a Ack
+		if _, err := b.get(ctx, keyAck+strconv.Itoa(p), &a); err != nil {
+			return nil, err
+		}
+		if n > 0 && a.Barrier == n {
+			all = append(all, a)
+		}
+	}
+	return all, nil
+}
+
+// grow sets a key to v unless what is there is at or above it.
+func grow[T any](ctx context.Context, b *Board, key string, v T, of func(T) stream.BarrierID) error {
+	for {
+		var there T
+		rev, err := b.get(ctx, key, &there)
+		if err != nil {
+			return err
+		}
+		if rev > 0 && of(there) >= of(v) {
+			return nil
+		}
+		if err := b.set(ctx, key, v, rev); err == nil || !isConflict(err) {
+			return err
+		}
+	}
+}
+
+// get reads a key; revision 0 says that it is not there.
+func (b *Board) get(ctx context.Context, key string, v any) (uint64, error) {
+	e, err := b.kv.Get(ctx, key)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read the key %s of %s: %w", key, b.bucket, err)
+	}
+	if err := json.Unmarshal(e.Value(), v); err != nil {
+		return 0, fmt.Errorf("the key %s of %s is %w: %v", key, b.bucket, ErrCorrupt, err)
+	}
+	return e.Revision(), nil
+}
+
+// set writes a key that still has the given revision. The error may also mean
+// that the answer was lost.
+func (b *Board) set(ctx context.Context, key string, v any, revision uint64) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode the key %s: %w", key, err)
+	}
+	if _, err := b.kv.Update(ctx, key, data, revision); err != nil {
+		return fmt.Errorf("write the key %s of %s: %w", key, b.bucket, err)
+	}
+	return nil
+}
+
+// isConflict tells a lost compare-and-swap; a replicated stream says 10164
+// where a single one says 10071.
+func isConflict(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
+		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
+}
+
+// watch calls fn, from one goroutine, with the keys that match and their values
+// as they change, and for a single key with its value every second.
+func (b *Board) watch(ctx context.Context, keys string, fn func(key string, value []byte) error) error {
+	w, err := b.kv.Watch(ctx, keys)
+	if err != nil {
+		return fmt.Errorf("watch %s of %s: %w", keys, b.bucket, err)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	values := make(chan jetstream.KeyValueEntry)
+	single := !strings.Contains(keys, "*")
+	g.Go(func() error {
+		defer func() { _ = w.Stop() }() // the connection may be gone
+		return forward(ctx, w.Updates(), values)
+	})
+	if single {
+		g.Go(func() error { return b.poll(ctx, keys, values) })
+	}
+	g.Go(func() error {
+		for {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case e := <-values:
+				if err := fn(e.Key(), e.Value()); err != nil {
+					return fmt.Errorf("the key %s of %s is %w: %v", e.Key(), b.bucket, ErrCorrupt, err)
+				}
+			}
+		}
+	})
+	return g.Wait()
+}
+
+func forward(ctx context.Context, updates <-chan jetstream.KeyValueEntry, values chan<- jetstream.KeyValueEntry) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case e, ok := <-updates:
+			if !ok {
+				updates = nil // the connection is closed; polling goes on
+				continue
+			}
+			if e == nil || e.Operation() != jetstream.KeyValuePut {
+				continue
+			}
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case values <- e:
+			}
+		}
+	}
+}
+
+func (b *Board) poll(ctx context.Context, key string, values chan<- jetstream.KeyValueEntry) error {
+	t := time.NewTicker(reread)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.C:
+		}
+		e, err := b.kv.Get(ctx, key)
+		if err != nil {
+			continue // not there yet, or NATS is away: the next second will tell
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case values <- e:
+		}
+	}
+}
