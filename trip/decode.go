@@ -3,7 +3,6 @@ package trip
 import (
 	"math"
 	"strconv"
-	"unsafe"
 )
 
 // Reason says in one word why a record is bad.
@@ -52,7 +51,7 @@ func Decode(data []byte, ev *Event) error {
 		return bad
 	}
 	var scratch [64]byte
-	switch kind, _ := record.text(fieldType, scratch[:0]); string(kind) {
+	switch kind, _ := record[fieldType].string(scratch[:0]); string(kind) {
 	case "trip":
 		return record.trip(ev)
 	case "watermark":
@@ -86,8 +85,8 @@ func (r *fields) trip(ev *Event) error {
 	if bad := t.CheckCoordinates(); bad != nil {
 		return bad
 	}
-	if body, ok := r.number(fieldTotal); ok {
-		t.TotalCents = ParseCents(body)
+	if total := &r[fieldTotal]; total.isNumber() {
+		t.TotalCents = total.number.cents()
 	}
 	*ev = Event{Kind: KindTrip, Trip: t, Envelope: r.envelope()}
 	ev.ID, _ = r.unsigned(fieldID)
@@ -96,7 +95,7 @@ func (r *fields) trip(ev *Event) error {
 
 // watermark decodes a watermark event.
 func (r *fields) watermark(ev *Event) error {
-	if value := r[fieldFinal]; string(value) == "true" {
+	if string(r[fieldFinal].text) == "true" {
 		*ev = Event{Kind: KindWatermark, Watermark: FinalWatermark}
 		return nil
 	}
@@ -129,7 +128,7 @@ func inRange(lat, lon float64) bool {
 // time reads a string field as a time.
 func (r *fields) time(f field) (int64, bool) {
 	var scratch [64]byte
-	text, ok := r.text(f, scratch[:0])
+	text, ok := r[f].string(scratch[:0])
 	if !ok {
 		return 0, false
 	}
@@ -139,15 +138,16 @@ func (r *fields) time(f field) (int64, bool) {
 // coordinate reads field f, or the one after it, which is its other name, as a
 // number or a string of one.
 func (r *fields) coordinate(f field) (float64, bool) {
-	if r.isNull(f) {
-		f++
+	v := &r[f]
+	if v.isNull() {
+		v = &r[f+1]
+	}
+	if v.isNumber() {
+		return v.number.float(v.text)
 	}
 	var scratch [64]byte
-	if text, ok := r.text(f, scratch[:0]); ok {
+	if text, ok := v.string(scratch[:0]); ok {
 		return ParseCoordinate(text)
-	}
-	if body, ok := r.number(f); ok {
-		return ParseCoordinate(body)
 	}
 	return 0, false
 }
@@ -155,9 +155,9 @@ func (r *fields) coordinate(f field) (float64, bool) {
 // unsigned reads an integer field, plain or as a string.
 func (r *fields) unsigned(f field) (uint64, bool) {
 	var scratch [64]byte
-	body, ok := r.text(f, scratch[:0])
+	body, ok := r[f].string(scratch[:0])
 	if !ok {
-		body = r[f]
+		body = r[f].text
 	}
 	if len(body) == 0 {
 		return 0, false
@@ -178,25 +178,22 @@ func (r *fields) unsigned(f field) (uint64, bool) {
 
 // envelope reads what tripgrid's producer adds; zero unless it is complete.
 func (r *fields) envelope() Envelope {
-	if r[fieldProducer] == nil {
-		return Envelope{}
-	}
 	var scratch [64]byte
-	text, ok := r.text(fieldProducer, scratch[:0])
+	text, ok := r[fieldProducer].string(scratch[:0])
 	if !ok || len(text) != 16 {
 		return Envelope{}
 	}
-	producer, err := strconv.ParseUint(unsafe.String(unsafe.SliceData(text), len(text)), 16, 64)
+	producer, ok := hex16(text)
 	lane, okLane := r.unsigned(fieldLane)
 	seq, okSeq := r.unsigned(fieldSeq)
-	if err != nil || producer == 0 || !okLane || lane > math.MaxUint16 || !okSeq {
+	if !ok || producer == 0 || !okLane || lane > math.MaxUint16 || !okSeq {
 		return Envelope{}
 	}
 	return Envelope{Producer: producer, Lane: uint16(lane), Seq: seq}
 }
 
 func (r *fields) badCoordinate(name string, f field) error {
-	if r.isNull(f) {
+	if r[f].isNull() {
 		f++
 	}
 	return &BadRecord{ReasonCoordinate, r.describe(name, f)}
@@ -204,7 +201,7 @@ func (r *fields) badCoordinate(name string, f field) error {
 
 // describe says what is wrong with the field called name.
 func (r *fields) describe(name string, f field) string {
-	value := r[f]
+	value := r[f].text
 	if value == nil {
 		return name + " is absent"
 	}

@@ -44,6 +44,56 @@ type decimal struct {
 	neg, cut bool
 }
 
+// scanNumber passes a JSON number in data from index i; it returns the index
+// behind it, or the complement of the one where the text is no number.
+func scanNumber(data []byte, i int) (d decimal, end int) {
+	start := i
+	if i < len(data) && data[i] == '-' {
+		d.neg = true
+		i++
+	}
+	first := i
+	for i < len(data) && isDigit(data[i]) {
+		d.mantissa = d.mantissa*10 + uint64(data[i]-'0')
+		i++
+	}
+	digits := i - first
+	if digits == 0 || digits > 1 && data[first] == '0' {
+		return d, ^i
+	}
+	if i < len(data) && data[i] == '.' {
+		i++
+		first = i
+		for i < len(data) && isDigit(data[i]) {
+			d.mantissa = d.mantissa*10 + uint64(data[i]-'0')
+			i++
+		}
+		if i == first {
+			return d, ^i
+		}
+		d.exp = first - i
+		digits += i - first
+	}
+	if i < len(data) && data[i]|0x20 == 'e' {
+		i++
+		if i < len(data) && (data[i] == '+' || data[i] == '-') {
+			i++
+		}
+		first = i
+		for i < len(data) && isDigit(data[i]) {
+			i++
+		}
+		if i == first {
+			return d, ^i
+		}
+		digits = maxMantissaDigits + 1 // for the general scanner
+	}
+	if digits > maxMantissaDigits {
+		d, _ = scanDecimal(data[start:i])
+	}
+	return d, i
+}
+
 const (
 	maxMantissaDigits = 19
 	maxExponent       = 1 << 20 // beyond it a number is zero or infinite anyway

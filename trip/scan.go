@@ -2,6 +2,8 @@ package trip
 
 import (
 	"bytes"
+	"encoding/binary"
+	"math/bits"
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -76,256 +78,231 @@ func fieldOf(name []byte) field {
 	return fieldUnknown
 }
 
-// fields holds the JSON text of each known field's last value, nil if absent:
-// valid JSON without white space around it, a part of the scanned data. It
-// has one more element, for unknown fields.
-type fields [fieldCount + 1][]byte
+// fields holds each known field's last value. It has one more element, for
+// unknown fields.
+type fields [fieldCount + 1]value
 
-// text returns the string in field f, unescaped into scratch if it has escapes;
+// value is one JSON value of the scanned data. What is absent has no text.
+type value struct {
+	// text is the value's valid JSON, without white space around it.
+	text []byte
+	// number is the value if the text is a number.
+	number decimal
+	// escaped is set if the text is a string with escapes.
+	escaped bool
+}
+
+// string returns the string that v is, unescaped into scratch if it has escapes;
 // false if the value is absent or no string.
-func (r *fields) text(f field, scratch []byte) ([]byte, bool) {
-	value := r[f]
-	if len(value) == 0 || value[0] != '"' {
+func (v *value) string(scratch []byte) ([]byte, bool) {
+	if len(v.text) == 0 || v.text[0] != '"' {
 		return nil, false
 	}
-	value = value[1 : len(value)-1]
-	if bytes.IndexByte(value, '\\') >= 0 {
-		return appendUnescaped(scratch, value), true
+	body := v.text[1 : len(v.text)-1]
+	if v.escaped {
+		return appendUnescaped(scratch, body), true
 	}
-	return value, true
+	return body, true
 }
 
-// number returns the text of a number in field f; false for anything else.
-func (r *fields) number(f field) ([]byte, bool) {
-	value := r[f]
-	if len(value) == 0 || value[0] != '-' && !isDigit(value[0]) {
-		return nil, false
-	}
-	return value, true
+// isNumber is false for what is absent.
+func (v *value) isNumber() bool {
+	return len(v.text) > 0 && (v.text[0] == '-' || isDigit(v.text[0]))
 }
 
-// isNull says whether field f is absent or null.
-func (r *fields) isNull(f field) bool { return len(r[f]) == 0 || r[f][0] == 'n' }
+// isNull says whether v is absent or null.
+func (v *value) isNull() bool { return len(v.text) == 0 || v.text[0] == 'n' }
 
 // scan finds the known fields of the JSON object that is all of data. Other JSON
 // values have none. The error is nil or a *BadRecord.
 func (r *fields) scan(data []byte) *BadRecord {
-	s := scanner{data: data}
-	s.space()
-	ok := false
-	if s.peek() == '{' {
-		ok = s.object(r)
+	i := skipSpace(data, 0)
+	if i < len(data) && data[i] == '{' {
+		i = r.scanObject(data, i+1)
 	} else {
-		ok = s.value(0)
+		var v value
+		i = scanValue(data, i, 0, &v)
 	}
-	if ok {
-		if s.space(); s.at == len(data) {
+	if i >= 0 {
+		if i = skipSpace(data, i); i == len(data) {
 			return nil
 		}
+		i = ^i
 	}
-	return &BadRecord{ReasonJSON, "not one JSON value: trouble at byte " + strconv.Itoa(s.at)}
+	return &BadRecord{ReasonJSON, "not one JSON value: trouble at byte " + strconv.Itoa(^i)}
 }
 
-// scanner walks over JSON text by the grammar of RFC 8259, byte by byte.
-type scanner struct {
-	data []byte
-	at   int
-}
+// The scanners below walk over JSON text by the grammar of RFC 8259. They take
+// the index at which to begin and return the one after what they passed, or the
+// complement ^i of the index where the text is no JSON.
 
-const maxDepth = 10_000 // as encoding/json
+const maxDepth = 10_000 // of nesting, as encoding/json
 
-// peek returns the byte at hand, 0 at the end.
-func (s *scanner) peek() byte {
-	if s.at < len(s.data) {
-		return s.data[s.at]
+func skipSpace(data []byte, i int) int {
+	for i < len(data) && data[i] <= ' ' && (data[i] == ' ' || data[i]-'\t' <= 1 || data[i] == '\r') {
+		i++
 	}
-	return 0
+	return i
 }
 
-func (s *scanner) space() {
-	for s.at < len(s.data) {
-		switch s.data[s.at] {
-		case ' ', '\t', '\n', '\r':
-			s.at++
-		default:
-			return
-		}
-	}
-}
-
-// skip passes the byte c, if it is at hand.
-func (s *scanner) skip(c byte) bool {
-	if s.at < len(s.data) && s.data[s.at] == c {
-		s.at++
-		return true
-	}
-	return false
-}
-
-// object passes the outermost object and notes its known fields in r.
-func (s *scanner) object(r *fields) bool {
-	s.at++
-	s.space()
-	if s.skip('}') {
-		return true
+// scanObject passes the outermost object, from behind its brace, and notes its
+// known fields.
+func (r *fields) scanObject(data []byte, i int) int {
+	if i = skipSpace(data, i); i < len(data) && data[i] == '}' {
+		return i + 1
 	}
 	for {
-		start := s.at + 1
-		if !s.string() {
-			return false
+		start, escaped := i+1, false
+		if i, escaped = scanString(data, i); i < 0 {
+			return i
 		}
-		name := s.data[start : s.at-1]
-		if bytes.IndexByte(name, '\\') >= 0 {
+		name := data[start : i-1]
+		if escaped {
 			var scratch [64]byte
 			name = appendUnescaped(scratch[:0], name)
 		}
-		f := fieldOf(name)
-		if s.space(); !s.skip(':') {
-			return false
+		field := &r[fieldOf(name)]
+		if i = skipSpace(data, i); i == len(data) || data[i] != ':' {
+			return ^i
 		}
-		s.space()
-		start = s.at
-		if !s.value(1) {
-			return false
+		start = skipSpace(data, i+1)
+		if i = scanValue(data, start, 1, field); i < 0 {
+			return i
 		}
-		r[f] = s.data[start:s.at:s.at]
-		s.space()
-		if s.skip(',') {
-			s.space()
-			continue
+		field.text = data[start:i:i]
+		if i = skipSpace(data, i); i == len(data) {
+			return ^i
 		}
-		return s.skip('}')
+		switch data[i] {
+		case ',':
+			i = skipSpace(data, i+1)
+		case '}':
+			return i + 1
+		default:
+			return ^i
+		}
 	}
 }
 
-// value passes one value within depth objects and arrays.
-func (s *scanner) value(depth int) bool {
-	switch c := s.peek(); c {
+// scanValue passes one value within depth objects and arrays, and notes all but
+// the text in v.
+func scanValue(data []byte, i, depth int, v *value) int {
+	if i == len(data) {
+		return ^i
+	}
+	switch c := data[i]; c {
 	case '"':
-		return s.string()
+		i, v.escaped = scanString(data, i)
+		return i
 	case '{', '[':
-		return depth < maxDepth && s.nested(c == '{', depth+1)
+		if depth == maxDepth {
+			return ^i
+		}
+		return scanNested(data, i+1, c+2, depth+1) // } is { + 2, and ] is [ + 2
 	case 't':
-		return s.literal("true")
+		return scanWord(data, i, "true")
 	case 'f':
-		return s.literal("false")
+		return scanWord(data, i, "false")
 	case 'n':
-		return s.literal("null")
+		return scanWord(data, i, "null")
 	}
-	return s.number()
+	v.number, i = scanNumber(data, i)
+	return i
 }
 
-// nested passes an object or an array whose content nobody needs.
-func (s *scanner) nested(object bool, depth int) bool {
-	end := byte(']')
-	if object {
-		end = '}'
-	}
-	s.at++
-	s.space()
-	if s.skip(end) {
-		return true
+// scanNested passes an object or array that ends with the byte end, from behind
+// its first byte.
+func scanNested(data []byte, i int, end byte, depth int) int {
+	var v value
+	if i = skipSpace(data, i); i < len(data) && data[i] == end {
+		return i + 1
 	}
 	for {
-		if object {
-			if !s.string() {
-				return false
+		if end == '}' {
+			if i, _ = scanString(data, i); i < 0 {
+				return i
 			}
-			if s.space(); !s.skip(':') {
-				return false
+			if i = skipSpace(data, i); i == len(data) || data[i] != ':' {
+				return ^i
 			}
-			s.space()
+			i = skipSpace(data, i+1)
 		}
-		if !s.value(depth) {
-			return false
+		if i = scanValue(data, i, depth, &v); i < 0 {
+			return i
 		}
-		s.space()
-		if s.skip(',') {
-			s.space()
-			continue
+		if i = skipSpace(data, i); i == len(data) {
+			return ^i
 		}
-		return s.skip(end)
-	}
-}
-
-func (s *scanner) literal(word string) bool {
-	if len(s.data)-s.at < len(word) || string(s.data[s.at:s.at+len(word)]) != word {
-		return false
-	}
-	s.at += len(word)
-	return true
-}
-
-func (s *scanner) digits() bool {
-	start := s.at
-	for s.at < len(s.data) && isDigit(s.data[s.at]) {
-		s.at++
-	}
-	return s.at > start
-}
-
-func (s *scanner) number() bool {
-	s.skip('-')
-	if !s.skip('0') && !s.digits() {
-		return false
-	}
-	if s.skip('.') && !s.digits() {
-		return false
-	}
-	if s.skip('e') || s.skip('E') {
-		if !s.skip('+') {
-			s.skip('-')
-		}
-		return s.digits()
-	}
-	return true
-}
-
-// string passes a string; its escapes are valid then.
-func (s *scanner) string() bool {
-	if !s.skip('"') {
-		return false
-	}
-	data, i := s.data, s.at
-	for i < len(data) {
-		c := data[i]
-		i++
-		if plain[c] {
-			continue
-		}
-		if c == '"' {
-			s.at = i
-			return true
-		}
-		if c != '\\' || i == len(data) {
-			break
-		}
-		c = data[i]
-		i++
-		switch c {
-		case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
-		case 'u':
-			if _, ok := hex4(data[i:]); !ok {
-				s.at = i
-				return false
-			}
-			i += 4
+		switch data[i] {
+		case ',':
+			i = skipSpace(data, i+1)
+		case end:
+			return i + 1
 		default:
-			s.at = i
-			return false
+			return ^i
 		}
 	}
-	s.at = i
-	return false
 }
 
-// plain are the bytes that stand for themselves within a string.
-var plain = func() (set [256]bool) {
-	for c := 0x20; c < len(set); c++ {
-		set[c] = c != '"' && c != '\\'
+func scanWord(data []byte, i int, word string) int {
+	if len(data)-i < len(word) || string(data[i:i+len(word)]) != word {
+		return ^i
 	}
-	return set
-}()
+	return i + len(word)
+}
+
+// scanString passes a string, whose escapes are valid then, and says whether it
+// has any.
+func scanString(data []byte, i int) (end int, escaped bool) {
+	if i == len(data) || data[i] != '"' {
+		return ^i, false
+	}
+	i++
+	for {
+		// Eight bytes at a time: the lowest high bit of special marks the first
+		// byte that is a quote, a backslash or a control character.
+		for i+8 <= len(data) {
+			const ones, highs = 0x0101010101010101, 0x8080808080808080
+			x := binary.LittleEndian.Uint64(data[i:])
+			quote, slash := x^ones*'"', x^ones*'\\'
+			special := ((quote-ones)&^quote | (slash-ones)&^slash | (x-ones*' ')&^x) & highs
+			if special != 0 {
+				i += bits.TrailingZeros64(special) / 8
+				break
+			}
+			i += 8
+		}
+		for i < len(data) && data[i] >= ' ' && data[i] != '"' && data[i] != '\\' {
+			i++
+		}
+		switch {
+		case i == len(data) || data[i] < ' ':
+			return ^i, false
+		case data[i] == '"':
+			return i + 1, escaped
+		}
+		escaped = true
+		if i = scanEscape(data, i+1); i < 0 {
+			return i, false
+		}
+	}
+}
+
+// scanEscape passes an escape from behind its backslash.
+func scanEscape(data []byte, i int) int {
+	if i == len(data) {
+		return ^i
+	}
+	switch data[i] {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		return i + 1
+	case 'u':
+		if _, ok := hex4(data[i+1:]); ok {
+			return i + 5
+		}
+	}
+	return ^i
+}
 
 func hex4(b []byte) (rune, bool) {
 	if len(b) < 4 {
@@ -344,6 +321,18 @@ func hex4(b []byte) (rune, bool) {
 		r = r<<4 | rune(c)
 	}
 	return r, true
+}
+
+// hex16 reads 16 hexadecimal digits.
+func hex16(b []byte) (n uint64, ok bool) {
+	for ; len(b) > 0; b = b[4:] {
+		part, ok := hex4(b)
+		if !ok {
+			return 0, false
+		}
+		n = n<<16 | uint64(part)
+	}
+	return n, true
 }
 
 // appendUnescaped appends the content of a valid JSON string. An escaped half of
