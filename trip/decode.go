@@ -154,6 +154,9 @@ func (r *fields) coordinate(f field) (float64, bool) {
 
 // unsigned reads an integer field, plain or as a string.
 func (r *fields) unsigned(f field) (uint64, bool) {
+	if d := &r[f].number; d.integer && r[f].isNumber() {
+		return d.mantissa, true
+	}
 	var scratch [64]byte
 	body, ok := r[f].string(scratch[:0])
 	if !ok {
@@ -183,7 +186,7 @@ func (r *fields) envelope() Envelope {
 	if !ok || len(text) != 16 {
 		return Envelope{}
 	}
-	producer, ok := hex16(text)
+	producer, ok := hex(text)
 	lane, okLane := r.unsigned(fieldLane)
 	seq, okSeq := r.unsigned(fieldSeq)
 	if !ok || producer == 0 || !okLane || lane > math.MaxUint16 || !okSeq {

@@ -1,6 +1,7 @@
 package trip
 
 import (
+	"encoding/binary"
 	"strconv"
 	"unsafe"
 )
@@ -42,37 +43,34 @@ type decimal struct {
 	mantissa uint64
 	exp      int
 	neg, cut bool
+	integer  bool // it is written as an unsigned one, all of which is the mantissa
 }
 
-// scanNumber passes a JSON number in data from index i; it returns the index
-// behind it, or the complement of the one where the text is no number.
-func scanNumber(data []byte, i int) (d decimal, end int) {
+// scanNumber passes a JSON number in data from index i and sets d to it; it
+// returns the index behind it, or the complement of the one where the text is no
+// number.
+func scanNumber(data []byte, i int, d *decimal) int {
 	start := i
-	if i < len(data) && data[i] == '-' {
-		d.neg = true
+	negative := i < len(data) && data[i] == '-'
+	if negative {
 		i++
 	}
 	first := i
-	for i < len(data) && isDigit(data[i]) {
-		d.mantissa = d.mantissa*10 + uint64(data[i]-'0')
-		i++
-	}
+	mantissa, i := scanDigits(data, i, 0)
 	digits := i - first
 	if digits == 0 || digits > 1 && data[first] == '0' {
-		return d, ^i
+		return ^i
 	}
+	exp, integer := 0, !negative
 	if i < len(data) && data[i] == '.' {
 		i++
 		first = i
-		for i < len(data) && isDigit(data[i]) {
-			d.mantissa = d.mantissa*10 + uint64(data[i]-'0')
-			i++
+		if mantissa, i = scanDigits(data, i, mantissa); i == first {
+			return ^i
 		}
-		if i == first {
-			return d, ^i
-		}
-		d.exp = first - i
-		digits += i - first
+		integer = false
+		exp = first - i
+		digits -= exp
 	}
 	if i < len(data) && data[i]|0x20 == 'e' {
 		i++
@@ -80,18 +78,45 @@ func scanNumber(data []byte, i int) (d decimal, end int) {
 			i++
 		}
 		first = i
-		for i < len(data) && isDigit(data[i]) {
-			i++
-		}
-		if i == first {
-			return d, ^i
+		if _, i = scanDigits(data, i, 0); i == first {
+			return ^i
 		}
 		digits = maxMantissaDigits + 1 // for the general scanner
 	}
 	if digits > maxMantissaDigits {
-		d, _ = scanDecimal(data[start:i])
+		*d, _ = scanDecimal(data[start:i])
+		return i
 	}
-	return d, i
+	*d = decimal{mantissa: mantissa, exp: exp, neg: negative, integer: integer}
+	return i
+}
+
+// scanDigits passes digits, of which there may be none, appends them to the
+// decimal digits of n, and returns the index behind them.
+func scanDigits(data []byte, i int, n uint64) (uint64, int) {
+	for i+8 <= len(data) {
+		x := binary.LittleEndian.Uint64(data[i:])
+		const zeros, sixes, highs = 0x3030303030303030, 0x0606060606060606, 0xf0f0f0f0f0f0f0f0
+		if x&highs != zeros || (x+sixes)&highs != zeros {
+			break
+		}
+		// Pairs of digits, pairs of pairs, pairs of those; the first is lowest.
+		x -= zeros
+		x = (x*10 + x>>8) & 0x00ff00ff00ff00ff
+		x = (x*100 + x>>16) & 0x0000ffff0000ffff
+		x = (x*10_000 + x>>32) & 0xffffffff
+		n = n*1e8 + x
+		i += 8
+	}
+	for i < len(data) {
+		digit := data[i] - '0'
+		if digit > 9 {
+			break
+		}
+		n = n*10 + uint64(digit)
+		i++
+	}
+	return n, i
 }
 
 const (

@@ -206,8 +206,7 @@ func scanValue(data []byte, i, depth int, v *value) int {
 	case 'n':
 		return scanWord(data, i, "null")
 	}
-	v.number, i = scanNumber(data, i)
-	return i
+	return scanNumber(data, i, &v.number)
 }
 
 // scanNested passes an object or array that ends with the byte end, from behind
@@ -261,29 +260,34 @@ func scanString(data []byte, i int) (end int, escaped bool) {
 	for {
 		// Eight bytes at a time: the lowest high bit of special marks the first
 		// byte that is a quote, a backslash or a control character.
-		for i+8 <= len(data) {
+		if i+8 <= len(data) {
 			const ones, highs = 0x0101010101010101, 0x8080808080808080
 			x := binary.LittleEndian.Uint64(data[i:])
 			quote, slash := x^ones*'"', x^ones*'\\'
 			special := ((quote-ones)&^quote | (slash-ones)&^slash | (x-ones*' ')&^x) & highs
-			if special != 0 {
-				i += bits.TrailingZeros64(special) / 8
-				break
+			if special == 0 {
+				i += 8
+				continue
 			}
-			i += 8
+			i += bits.TrailingZeros64(special) / 8
+		} else {
+			for i < len(data) && data[i] >= ' ' && data[i] != '"' && data[i] != '\\' {
+				i++
+			}
+			if i == len(data) {
+				return ^i, false
+			}
 		}
-		for i < len(data) && data[i] >= ' ' && data[i] != '"' && data[i] != '\\' {
-			i++
-		}
-		switch {
-		case i == len(data) || data[i] < ' ':
-			return ^i, false
-		case data[i] == '"':
+		switch data[i] {
+		case '"':
 			return i + 1, escaped
-		}
-		escaped = true
-		if i = scanEscape(data, i+1); i < 0 {
-			return i, false
+		case '\\':
+			escaped = true
+			if i = scanEscape(data, i+1); i < 0 {
+				return i, false
+			}
+		default:
+			return ^i, false
 		}
 	}
 }
@@ -304,36 +308,35 @@ func scanEscape(data []byte, i int) int {
 	return ^i
 }
 
+// hex4 reads the four hexadecimal digits at the start of b.
 func hex4(b []byte) (rune, bool) {
 	if len(b) < 4 {
 		return 0, false
 	}
-	r := rune(0)
-	for _, c := range b[:4] {
-		switch {
-		case isDigit(c):
-			c -= '0'
-		case 'a' <= c|0x20 && c|0x20 <= 'f':
-			c = c | 0x20 - 'a' + 10
-		default:
-			return 0, false
-		}
-		r = r<<4 | rune(c)
-	}
-	return r, true
+	n, ok := hex(b[:4])
+	return rune(n), ok
 }
 
-// hex16 reads 16 hexadecimal digits.
-func hex16(b []byte) (n uint64, ok bool) {
-	for ; len(b) > 0; b = b[4:] {
-		part, ok := hex4(b)
-		if !ok {
-			return 0, false
-		}
-		n = n<<16 | uint64(part)
+// hex reads all of b, up to 16 hexadecimal digits.
+func hex(b []byte) (n uint64, ok bool) {
+	all := byte(0)
+	for _, c := range b {
+		digit := hexDigit[c]
+		all |= digit
+		n = n<<4 | uint64(digit)
 	}
-	return n, true
+	return n, all <= 15
 }
+
+var hexDigit = func() (values [256]byte) {
+	for c := range values {
+		values[c] = 255
+	}
+	for i, c := range []byte("0123456789abcdef0123456789ABCDEF") {
+		values[c] = byte(i % 16)
+	}
+	return values
+}()
 
 // appendUnescaped appends the content of a valid JSON string. An escaped half of
 // a surrogate pair without the other becomes U+FFFD.
