@@ -50,8 +50,9 @@ const reread = time.Second
 // barriers on it, partitions put their acks there. Nothing on it decides
 // anything: HEAD does. It is safe for concurrent use.
 type Board struct {
-	kv     jetstream.KeyValue
-	bucket string
+	kv         jetstream.KeyValue
+	bucket     string
+	generation stream.Generation
 }
 
 // BoardBucket is the name of a generation's bucket.
@@ -81,7 +82,7 @@ func OpenBoard(ctx context.Context, js jetstream.JetStream, job string, g stream
 	if err != nil {
 		return nil, fmt.Errorf("open the bucket %s: %w", bucket, err)
 	}
-	return &Board{kv: kv, bucket: bucket}, nil
+	return &Board{kv: kv, bucket: bucket, generation: g}, nil
 }
 
 // Announced returns the current announcement, the zero Barrier before the first.
@@ -152,17 +153,15 @@ func (b *Board) putCompleted(ctx context.Context, c Completed) error {
 	return grow(ctx, b, keyCompleted, c, func(c Completed) stream.BarrierID { return c.N })
 }
 
-// announce sets the barrier key if it still has what was there before v. It
-// returns what the key holds afterwards, as far as that is known.
-func (b *Board) announce(ctx context.Context, v Barrier) (Barrier, error) {
+// announce sets the barrier key to v if it still is prev, and returns what it is
+// afterwards: v, or what another coordinator announced. After an error it may
+// be called again with the same values.
+func (b *Board) announce(ctx context.Context, prev, v Barrier) (Barrier, error) {
 	for {
 		var there Barrier
 		rev, err := b.get(ctx, keyBarrier, &there)
-		if err != nil {
-			return Barrier{}, err
-		}
-		if there.N >= v.N || there.N != 0 && there.Nonce != v.Nonce && there.N > v.Base && there.N != v.N-1 {
-			return there, nil
+		if err != nil || there != prev {
+			return there, err
 		}
 		if err := b.set(ctx, keyBarrier, v, rev); err == nil {
 			return v, nil
@@ -172,11 +171,15 @@ func (b *Board) announce(ctx context.Context, v Barrier) (Barrier, error) {
 	}
 }
 
-// acks returns the acks for barrier n that are on the board.
-func (b *Board) acks(ctx context.Context, n stream.BarrierID, partitions int) ([]Ack, error) {
+// acks returns the acks for barrier n that are on the board, of the partitions
+// that have none in skip.
+func (b *Board) acks(ctx context.Context, n stream.BarrierID, partitions int, skip func(stream.Partition) bool) ([]Ack, error) {
 	var all []Ack
 	for p := range partitions {
 		var a Ack
+		if skip != nil && skip(stream.Partition(p)) {
+			continue
+		}
 		if _, err := b.get(ctx, keyAck+strconv.Itoa(p), &a); err != nil {
 			return nil, err
 		}
