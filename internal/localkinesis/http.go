@@ -23,8 +23,8 @@ const (
 	// maxDrain bounds how much of a longer one is read, so that its sender reads the refusal instead of a broken
 	// connection.
 	maxDrain = 256 << 20
-	// maxPooled bounds the buffers that are kept.
-	maxPooled = 4 << 20
+	// maxPooled bounds the buffers that are kept for the next call: a full GetRecords answer fits.
+	maxPooled = 18 << 20
 )
 
 // operations are what the endpoint serves. Each reads c.body and writes c.out.
