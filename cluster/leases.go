@@ -125,6 +125,16 @@ func (l *Leases) View(ctx context.Context, r Resource) (View, error) {
 	return v, nil
 }
 
+// Obtainable tells whether Acquire of the viewed row would be allowed.
+func (l *Leases) Obtainable(v View) bool {
+	_, err := Acquire(v.Lease, v.Observation, l.claim(0))
+	return err == nil
+}
+
+func (l *Leases) claim(floor Epoch) Claim {
+	return Claim{Me: l.opt.Owner, Failover: l.opt.Failover, Floor: floor, Dead: l.opt.Proof}
+}
+
 // Acquire takes the lease of r, whose row is created if there is none; parents
 // are written into a new row. The epoch is above floor. ErrHeld, ErrEnded, or
 // an error of the store, after which the lease may or may not be this owner's:
@@ -145,7 +155,7 @@ func (l *Leases) Acquire(ctx context.Context, r Resource, parents []Resource, fl
 	if missing {
 		row = Lease{Resource: r, Parents: parents}
 	}
-	next, err := Acquire(row, view.Observation, Claim{Me: l.opt.Owner, Failover: l.opt.Failover, Floor: floor, Dead: l.opt.Proof})
+	next, err := Acquire(row, view.Observation, l.claim(floor))
 	if err != nil {
 		return nil, err
 	}
