@@ -1,0 +1,667 @@
+package ingest
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/goleak"
+
+	"github.com/tripgrid/tripgrid/checkpoint"
+	"github.com/tripgrid/tripgrid/internal/natsd"
+	"github.com/tripgrid/tripgrid/stream"
+	"github.com/tripgrid/tripgrid/trip"
+	"github.com/tripgrid/tripgrid/worker/source"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	testNonce      = 0xfeed
+	testPartitions = 4
+	shard          = stream.ShardID("shardId-000000000000")
+)
+
+// bench is a log of one job and the records of one shard.
+type bench struct {
+	t   *testing.T
+	log *stream.Log
+
+	mu       sync.Mutex
+	manifest *checkpoint.Manifest
+	asked    []stream.BarrierID
+	barrier  stream.BarrierID
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	srv, err := natsd.Start(natsd.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(srv.Close)
+	nc, err := srv.Connect("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := stream.OpenLog(t.Context(), js, stream.Spec{
+		Job: "test", Generation: 1, Partitions: testPartitions, Nonce: testNonce, Genesis: []byte("genesis"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &bench{t: t, log: log, manifest: &checkpoint.Manifest{Job: "test", Generation: 1, Nonce: testNonce}}
+}
+
+// Announced and RequestBarrier make a bench the Board.
+func (b *bench) Announced(context.Context) (checkpoint.Barrier, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return checkpoint.Barrier{N: b.barrier}, nil
+}
+
+func (b *bench) RequestBarrier(_ context.Context, above stream.BarrierID) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.asked = append(b.asked, above)
+	return nil
+}
+
+// announce announces barrier n to workers.
+func (b *bench) announce(n stream.BarrierID, to ...*Worker) {
+	b.mu.Lock()
+	b.barrier = max(b.barrier, n)
+	b.mu.Unlock()
+	for _, w := range to {
+		w.Announce(n)
+	}
+}
+
+func (b *bench) worker() *Worker {
+	b.t.Helper()
+	w, err := New(Config{
+		Log: b.log, Nonce: testNonce, Partitions: testPartitions, CellPrecision: 6, Geofence: "bbox", Board: b,
+		Manifest: func(context.Context) (*checkpoint.Manifest, error) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			return b.manifest, nil
+		},
+		FrameRows: 16, WatermarkInterval: 5 * time.Millisecond,
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return w
+}
+
+func (b *bench) open(w *Worker, lease stream.Epoch) (source.Handler, stream.Position) {
+	b.t.Helper()
+	h, pos, err := w.Open(b.t.Context(), shard, lease, nil)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(h.Close)
+	return h, pos
+}
+
+// tripRecord is a trip's JSON from Manhattan to near JFK.
+func tripRecord(rng *rand.Rand, lane uint16, seq uint64, at int64) []byte {
+	tr := trip.Trip{
+		Pickup: at - int64(20*time.Minute), Dropoff: at,
+		PickupLat: 40.70 + rng.Float64()/10, PickupLon: -74.0 + rng.Float64()/10,
+		DropoffLat: 40.64, DropoffLon: -73.78, TotalCents: 4200,
+	}
+	if rng.IntN(10) == 0 {
+		tr.PickupLat, tr.PickupLon = 0, 0
+	}
+	return trip.AppendTrip(nil, &tr, seq, trip.Envelope{Producer: 7, Lane: lane, Seq: seq})
+}
+
+// records makes a shard's records: trips of four lanes, repeats, garbage,
+// watermarks, some of them in aggregates; the final watermark last.
+func records(seed uint64, n int) []source.Record {
+	rng := rand.New(rand.NewPCG(seed, 1))
+	base := time.Date(2016, 1, 1, 0, 0, 0, 0, time.UTC).UnixNano()
+	next := [4]uint64{}
+	var out []source.Record
+	for seq := 0; len(out) < n; seq++ {
+		of := 1
+		if rng.IntN(4) == 0 {
+			of = 1 + rng.IntN(6)
+		}
+		for sub := range of {
+			at := base + int64(len(out))*int64(time.Second)
+			lane := uint16(rng.IntN(4))
+			var data []byte
+			switch k := rng.IntN(20); {
+			case k == 0:
+				data = []byte(`{"type":"trip","pickup_lat":"x"`)
+			case k == 1:
+				data = trip.AppendWatermark(nil, at-int64(time.Minute))
+			case k == 2 && next[lane] > 0:
+				data = tripRecord(rng, lane, rng.Uint64N(next[lane]), at)
+			default:
+				data = tripRecord(rng, lane, next[lane], at)
+				next[lane]++
+			}
+			out = append(out, source.Record{
+				Pos:  stream.Position{Seq: fmt.Sprintf("4955%052d", seq*17), Sub: uint32(sub)},
+				Last: sub == of-1, Data: data,
+			})
+		}
+	}
+	out = append(out, source.Record{
+		Pos: stream.Position{Seq: fmt.Sprintf("4956%052d", 0)}, Last: true, Data: trip.AppendWatermark(nil, trip.FinalWatermark),
+	})
+	return out
+}
+
+// frames reads a partition's log to its end.
+func (b *bench) frames(p stream.Partition) []stream.Frame {
+	b.t.Helper()
+	st, err := b.log.State(b.t.Context(), p)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	var out []stream.Frame
+	for seq := uint64(2); seq <= st.Last; seq++ {
+		data, _, err := b.log.Message(b.t.Context(), p, seq)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		var f stream.Frame
+		if err := stream.Decode(data, &f); err != nil {
+			b.t.Fatal(err)
+		}
+		out = append(out, f)
+	}
+	return out
+}
+
+// check attacks I1 and R21: on every partition the frames follow one another
+// without gap or repeat, and together they hold what a plain loop over the
+// records says, no more and no less.
+func (b *bench) check(recs []source.Record) {
+	b.t.Helper()
+	type tally struct{ read, watermarks, rows, outside, repeated, dead uint64 }
+	var want, got tally
+	wantRows := map[stream.Position]bool{}
+	seen := map[uint16]uint64{}
+	for i := range recs {
+		want.read++
+		var ev trip.Event
+		switch err := trip.Decode(recs[i].Data, &ev); {
+		case err != nil:
+			want.dead++
+		case ev.Kind == trip.KindWatermark:
+			want.watermarks++
+		case ev.Envelope.Seq < seen[ev.Envelope.Lane]:
+			want.repeated++
+		default:
+			seen[ev.Envelope.Lane] = ev.Envelope.Seq + 1
+			if ev.Trip.PickupLat == 0 {
+				want.outside++
+			} else {
+				want.rows++
+				wantRows[recs[i].Pos] = true
+			}
+		}
+	}
+	last := recs[len(recs)-1].Pos
+	for p := range stream.Partition(testPartitions) {
+		var upto stream.Position
+		w := stream.MinWatermark
+		var epoch stream.Epoch
+		for i, f := range b.frames(p) {
+			switch {
+			case f.After != upto:
+				b.t.Fatalf("I1: partition %s frame %d begins after %s, the one before ended at %s", p, i, f.After, upto)
+			case f.Upto.Compare(f.After) < 0:
+				b.t.Fatalf("partition %s frame %d goes back from %s to %s", p, i, f.After, f.Upto)
+			case f.Watermark < w:
+				b.t.Fatalf("R4: partition %s frame %d moves W back", p, i)
+			case f.Epoch < epoch:
+				b.t.Fatalf("R1: partition %s frame %d has epoch %d after %d", p, i, f.Epoch, epoch)
+			}
+			pos := f.After
+			for _, r := range f.Rows {
+				if r.Pos.Compare(pos) <= 0 || r.Pos.Compare(f.Upto) > 0 {
+					b.t.Fatalf("partition %s frame %d: row %s is not within (%s, %s]", p, i, r.Pos, pos, f.Upto)
+				}
+				if !wantRows[r.Pos] {
+					b.t.Fatalf("partition %s: row %s is a repeat or none of the trips", p, r.Pos)
+				}
+				delete(wantRows, r.Pos)
+				pos = r.Pos
+			}
+			if f.Cut != nil {
+				checkCut(b.t, recs, f.Upto, f.Cut)
+			}
+			upto, w, epoch = f.Upto, f.Watermark, f.Epoch
+			got.rows += uint64(len(f.Rows))
+			got.dead += uint64(len(f.Dead))
+			got.outside += f.Outside
+			got.repeated += f.Repeated
+		}
+		if upto != last || w != trip.FinalWatermark {
+			b.t.Fatalf("partition %s ends at %s with watermark %d, not at %s with the final one", p, upto, w, last)
+		}
+	}
+	got.read, got.watermarks = want.read, want.watermarks
+	if got != want {
+		b.t.Fatalf("the log holds %+v, the records %+v", got, want)
+	}
+	if len(wantRows) > 0 {
+		b.t.Fatalf("%d trips are not in the log", len(wantRows))
+	}
+}
+
+// checkCut compares a barrier's cut with a plain loop over the prefix (R4, R5).
+func checkCut(t *testing.T, recs []source.Record, upto stream.Position, cut *stream.Cut) {
+	t.Helper()
+	var read, watermarks uint64
+	var restart string
+	for i := range recs {
+		if recs[i].Pos.Compare(upto) > 0 {
+			break
+		}
+		read++
+		if recs[i].Last {
+			restart = recs[i].Pos.Seq
+		}
+		var ev trip.Event
+		if trip.Decode(recs[i].Data, &ev) == nil && ev.Kind == trip.KindWatermark {
+			watermarks++
+		}
+	}
+	if cut.Read != read || cut.Watermarks != watermarks || cut.Restart != restart {
+		t.Fatalf("the cut at %s says %d read, %d watermarks, restart %s; the prefix has %d, %d, %s",
+			upto, cut.Read, cut.Watermarks, cut.Restart, read, watermarks, restart)
+	}
+}
+
+// feed hands records over in chunks as the KCL would: whole sequences each,
+// those above from alone.
+func feed(ctx context.Context, h source.Handler, recs []source.Record, from stream.Position, rng *rand.Rand) error {
+	for i := 0; i < len(recs); {
+		j := min(len(recs), i+1+rng.IntN(60))
+		for j < len(recs) && !recs[j-1].Last {
+			j++
+		}
+		chunk := slices.DeleteFunc(slices.Clone(recs[i:j]), func(r source.Record) bool { return r.Pos.Compare(from) <= 0 })
+		if err := h.Records(ctx, chunk, 0); err != nil {
+			return err
+		}
+		i = j
+	}
+	return nil
+}
+
+// settled waits until every partition's last frame is at pos with the final W.
+func (b *bench) settled(pos stream.Position) {
+	b.t.Helper()
+	for p := range stream.Partition(testPartitions) {
+		reader, err := b.log.Reader(b.t.Context(), p, 2)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		for {
+			msg, err := reader.Next(b.t.Context())
+			if err != nil {
+				b.t.Fatal(err)
+			}
+			var h stream.Header
+			if _, err := stream.DecodeHeader(msg.Data, &h); err != nil {
+				b.t.Fatal(err)
+			}
+			if h.Upto == pos && h.Watermark == trip.FinalWatermark {
+				break
+			}
+		}
+		reader.Close()
+	}
+}
+
+// landed waits until every partition has a frame.
+func (b *bench) landed() {
+	b.t.Helper()
+	for p := range stream.Partition(testPartitions) {
+		reader, err := b.log.Reader(b.t.Context(), p, 2)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		if _, err := reader.Next(b.t.Context()); err != nil {
+			b.t.Fatal(err)
+		}
+		reader.Close()
+	}
+}
+
+func TestOneOwner(t *testing.T) {
+	b := newBench(t)
+	recs := records(1, 3000)
+	h, _ := b.open(b.worker(), 1)
+	if err := feed(t.Context(), h, recs, stream.Position{}, rand.New(rand.NewPCG(1, 2))); err != nil {
+		t.Fatal(err)
+	}
+	b.settled(recs[len(recs)-1].Pos)
+	b.check(recs)
+}
+
+// TestR2TwoOwnersOnOneShard lets several workers believe that they own the
+// shard, all reading all of it at their own pace, with barriers in between and
+// owners that come late. Whoever is fenced stops; the log is as if there had
+// been one.
+func TestR2TwoOwnersOnOneShard(t *testing.T) {
+	for seed := range uint64(6) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			b := newBench(t)
+			recs := records(seed, 1500)
+			var wg sync.WaitGroup
+			var fenced, finished int
+			var mu sync.Mutex
+			workers := []*Worker{b.worker(), b.worker(), b.worker()}
+			for i, w := range workers {
+				h, from := b.open(w, stream.Epoch(1+i%2)) // two share an epoch: a recreated lease table
+				rng := rand.New(rand.NewPCG(seed, uint64(i)))
+				wg.Go(func() {
+					err := feed(t.Context(), h, recs, from, rng)
+					mu.Lock()
+					defer mu.Unlock()
+					switch {
+					case err == nil:
+						finished++
+					case errors.Is(err, stream.ErrFenced) || errors.Is(err, stream.ErrSameEpoch):
+						fenced++
+					default:
+						t.Error(err)
+					}
+				})
+				b.announce(stream.BarrierID(1+i), workers...)
+			}
+			wg.Wait()
+			// Whatever became of them, one more owner completes the log.
+			h, from := b.open(b.worker(), 1)
+			b.announce(50, workers...)
+			if err := feed(t.Context(), h, recs, from, rand.New(rand.NewPCG(seed, 9))); err != nil {
+				t.Fatal(err)
+			}
+			b.settled(recs[len(recs)-1].Pos)
+			b.check(recs)
+			t.Logf("%d owners finished, %d were fenced", finished, fenced)
+		})
+	}
+}
+
+// TestR1RecreatedLeaseTable opens the shard under an epoch that is lower than
+// what the log has seen: the new owner must not be fenced for ever.
+func TestR1RecreatedLeaseTable(t *testing.T) {
+	b := newBench(t)
+	recs := records(3, 400)
+	first, _ := b.open(b.worker(), 9)
+	if err := feed(t.Context(), first, recs[:200], stream.Position{}, rand.New(rand.NewPCG(1, 1))); err != nil {
+		t.Fatal(err)
+	}
+	b.landed()
+	first.Close()
+	second, _ := b.open(b.worker(), 1)
+	if e := second.(*Shard).epoch; e <= 9 {
+		t.Fatalf("epoch %d does not pass 9", e)
+	}
+	if err := feed(t.Context(), second, recs, stream.Position{}, rand.New(rand.NewPCG(1, 1))); err != nil {
+		t.Fatal(err)
+	}
+	b.settled(recs[len(recs)-1].Pos)
+	b.check(recs)
+}
+
+// TestR6BarrierIsOnePosition announces barriers while records flow: each that
+// is written stands at one position on all partitions; one announced before
+// the shard was opened is never written.
+func TestR6BarrierIsOnePosition(t *testing.T) {
+	b := newBench(t)
+	w := b.worker()
+	b.announce(4, w)
+	recs := records(5, 4000)
+	h, _ := b.open(w, 1)
+	if want := []stream.BarrierID{4}; !slices.Equal(b.asked, want) {
+		t.Fatalf("opening asked for barriers above %v, want %v", b.asked, want)
+	}
+	b.announce(4, w)
+	var wg sync.WaitGroup
+	rng := rand.New(rand.NewPCG(5, 5))
+	for n := stream.BarrierID(5); n < 25; n++ {
+		at := int(n-5) * 200
+		if err := feed(t.Context(), h, recs[at:at+200], stream.Position{}, rng); err != nil {
+			t.Fatal(err)
+		}
+		wg.Go(func() { b.announce(n, w) })
+	}
+	wg.Wait()
+	if err := feed(t.Context(), h, recs[4000:], stream.Position{}, rng); err != nil {
+		t.Fatal(err)
+	}
+	b.settled(recs[len(recs)-1].Pos)
+	b.check(recs)
+	at := map[stream.BarrierID]map[stream.Position]int{}
+	for p := range stream.Partition(testPartitions) {
+		for _, f := range b.frames(p) {
+			if f.Flags&stream.FlagBarrier != 0 {
+				if at[f.Barrier] == nil {
+					at[f.Barrier] = map[stream.Position]int{}
+				}
+				at[f.Barrier][f.Upto]++
+			}
+		}
+	}
+	if at[4] != nil {
+		t.Error("barrier 4 was announced before the shard was opened, and written")
+	}
+	if len(at) == 0 {
+		t.Error("no barrier was written")
+	}
+	for n, positions := range at {
+		if len(positions) != 1 {
+			t.Errorf("barrier %s stands at %d positions", n, len(positions))
+		}
+		for pos, partitions := range positions {
+			if partitions != testPartitions {
+				t.Errorf("barrier %s at %s is on %d partitions of %d", n, pos, partitions, testPartitions)
+			}
+		}
+	}
+}
+
+// TestR6NewOwnerCatchesUpFirst: partitions may be ahead of a new owner that
+// reads again from the checkpoint; its barrier waits until it is past them.
+func TestR6NewOwnerCatchesUpFirst(t *testing.T) {
+	b := newBench(t)
+	recs := records(6, 600)
+	first, _ := b.open(b.worker(), 1)
+	if err := feed(t.Context(), first, recs[:400], stream.Position{}, rand.New(rand.NewPCG(1, 1))); err != nil {
+		t.Fatal(err)
+	}
+	b.landed()
+	first.Close()
+	ahead := stream.Position{}
+	for p := range stream.Partition(testPartitions) {
+		tail, err := b.log.Tail(t.Context(), p, shard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tail.Header.Upto.Compare(ahead) > 0 {
+			ahead = tail.Header.Upto
+		}
+	}
+	w := b.worker()
+	second, from := b.open(w, 1)
+	b.announce(1, w)
+	if err := feed(t.Context(), second, recs, from, rand.New(rand.NewPCG(1, 1))); err != nil {
+		t.Fatal(err)
+	}
+	b.settled(recs[len(recs)-1].Pos)
+	b.check(recs)
+	for p := range stream.Partition(testPartitions) {
+		for _, f := range b.frames(p) {
+			if f.Flags&stream.FlagBarrier != 0 && f.Upto.Compare(ahead) < 0 {
+				t.Fatalf("barrier %s at %s is behind the log at %s", f.Barrier, f.Upto, ahead)
+			}
+		}
+	}
+}
+
+// TestR12VanishedSubject: a checkpoint has progress of the shard, the log has
+// no frame of it. That is refused, never begun anew.
+func TestR12VanishedSubject(t *testing.T) {
+	b := newBench(t)
+	b.manifest.N = 3
+	b.manifest.Vector = checkpoint.Vector{{Shard: shard, State: checkpoint.Open, Position: stream.Position{Seq: "49550"}, Restart: "49550", Read: 10}}
+	_, _, err := b.worker().Open(t.Context(), shard, 1, nil)
+	if !errors.Is(err, stream.ErrBroken) {
+		t.Fatalf("opened over a vanished subject: %v", err)
+	}
+}
+
+// TestR5NewOwnerStartsFromManifest starts a second owner from a checkpoint in
+// mid-stream, with its marks and counts: cuts go on as if nothing had happened.
+func TestR5NewOwnerStartsFromManifest(t *testing.T) {
+	b := newBench(t)
+	w := b.worker()
+	recs := records(8, 1200)
+	first, _ := b.open(w, 1)
+	rng := rand.New(rand.NewPCG(8, 8))
+	if err := feed(t.Context(), first, recs[:500], stream.Position{}, rng); err != nil {
+		t.Fatal(err)
+	}
+	b.announce(1, w)
+	if err := feed(t.Context(), first, recs[500:700], stream.Position{}, rng); err != nil {
+		t.Fatal(err)
+	}
+	cut := b.awaitBarrier(1)
+	first.Close()
+	b.mu.Lock()
+	b.manifest = &checkpoint.Manifest{Job: "test", Generation: 1, Nonce: testNonce, N: 1, Vector: checkpoint.Vector{{
+		Shard: shard, State: checkpoint.Open, Position: cut.Upto, Restart: cut.Cut.Restart, Watermark: cut.Watermark,
+		Read: cut.Cut.Read, Watermarks: cut.Cut.Watermarks, Marks: cut.Cut.Marks,
+	}}}
+	b.mu.Unlock()
+	w2 := b.worker()
+	restart, ended, known, err := w2.Progress(t.Context(), shard)
+	if err != nil || ended || !known || restart != cut.Cut.Restart {
+		t.Fatalf("progress is %q, ended %v, known %v, %v", restart, ended, known, err)
+	}
+	second, from := b.open(w2, 2)
+	if from != cut.Upto {
+		t.Fatalf("opened at %s, the checkpoint is at %s", from, cut.Upto)
+	}
+	resumed := recs[slices.IndexFunc(recs, func(r source.Record) bool { return r.Pos.Seq > restart }):]
+	if err := feed(t.Context(), second, resumed, from, rng); err != nil {
+		t.Fatal(err)
+	}
+	b.announce(2, w2)
+	b.settled(recs[len(recs)-1].Pos)
+	b.awaitBarrier(2)
+	b.check(recs)
+}
+
+// awaitBarrier waits until barrier n is on every partition, and returns its
+// frame on partition 0.
+func (b *bench) awaitBarrier(n stream.BarrierID) (frame stream.Frame) {
+	b.t.Helper()
+	for p := range stream.Partition(testPartitions) {
+		reader, err := b.log.Reader(b.t.Context(), p, 2)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		for {
+			msg, err := reader.Next(b.t.Context())
+			if err != nil {
+				b.t.Fatal(err)
+			}
+			var f stream.Frame
+			if err := stream.Decode(msg.Data, &f); err != nil {
+				b.t.Fatal(err)
+			}
+			if f.Flags&stream.FlagBarrier != 0 && f.Barrier == n {
+				if p == 0 {
+					frame = f
+				}
+				break
+			}
+		}
+		reader.Close()
+	}
+	return frame
+}
+
+// TestProducersBeyondTheBound: the seventeenth producer of a shard becomes dead
+// letters that say so.
+func TestProducersBeyondTheBound(t *testing.T) {
+	p := newPrefix()
+	fence, err := trip.GeofenceByName("bbox")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(1, 1))
+	for i := range uint64(MaxProducers + 1) {
+		tr := trip.Trip{Dropoff: int64(rng.IntN(1e9)), PickupLat: 40.7, PickupLon: -74, DropoffLat: 40.7, DropoffLon: -74}
+		rec := source.Record{
+			Pos: stream.Position{Seq: fmt.Sprint(100 + i)}, Last: true,
+			Data: trip.AppendTrip(nil, &tr, 1, trip.Envelope{Producer: 1 + i, Lane: 3}),
+		}
+		var ev trip.Event
+		v, reason, _ := p.add(fence, &rec, &ev)
+		if over := i == MaxProducers; over != (v == dead) || over != (reason == "producers") {
+			t.Fatalf("producer %d: verdict %d, reason %q", i+1, v, reason)
+		}
+	}
+	if len(p.cut().Marks) != MaxProducers {
+		t.Fatalf("%d marks", len(p.cut().Marks))
+	}
+}
+
+// BenchmarkRecords reads records into segments and frames, without a log.
+func BenchmarkRecords(b *testing.B) {
+	fence, err := trip.GeofenceByName("bbox")
+	if err != nil {
+		b.Fatal(err)
+	}
+	recs := records(1, 4096)
+	p := newPrefix()
+	s := &Shard{w: &Worker{fence: fence, precision: 6, cfg: Config{FrameRows: 768}}, id: shard, prefix: p}
+	for range 16 {
+		s.outlets = append(s.outlets, &outlet{open: new(segment), wake: make(chan struct{}, 1)})
+	}
+	var ev trip.Event
+	var f stream.Frame
+	var buf []byte
+	var seq uint64
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		rec := recs[i%len(recs)]
+		if i%len(recs) == 0 { // the same trips again, as new ones
+			clear(s.prefix.lanes)
+			seq++
+		}
+		rec.Pos.Seq = recs[i%len(recs)].Pos.Seq
+		o := s.read(&rec, &ev)
+		if o != nil && o.open.full(768) {
+			o.open.fill(&f)
+			buf = stream.Append(buf[:0], &f)
+			o.open.reset()
+		}
+	}
+	_ = binary.Size(buf)
+}

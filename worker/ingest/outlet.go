@@ -1,0 +1,113 @@
+package ingest
+
+import (
+	"time"
+
+	"github.com/tripgrid/tripgrid/stream"
+)
+
+// outlet is a shard's way to one partition. All fields but writer and the
+// channels are guarded by the Shard's mu.
+type outlet struct {
+	p      stream.Partition
+	writer *stream.Writer
+
+	// What the subject's last frame says.
+	upto    stream.Position
+	barrier stream.BarrierID
+	landedW int64
+	isEnded bool
+
+	open  *segment   // being filled
+	queue []*segment // cut, waiting for the publisher
+	free  []*segment
+	flush bool      // open is to be sent although it is not full
+	sent  time.Time // when the last frame landed
+	cutW  int64     // the watermark of the last cut segment
+
+	interval time.Duration // between frames that carry nothing but a watermark
+
+	wake  chan struct{} // the publisher has something to look at
+	room  chan struct{} // the queue got shorter
+	ended chan struct{} // closed when END has landed
+}
+
+func newOutlet(p stream.Partition, w *stream.Writer, tail *stream.Tail, interval time.Duration) *outlet {
+	o := &outlet{
+		p: p, writer: w, landedW: stream.MinWatermark, cutW: stream.MinWatermark, interval: interval,
+		open: new(segment), wake: make(chan struct{}, 1), room: make(chan struct{}, 1),
+	}
+	w.Start(*tail)
+	if tail.Seq != 0 {
+		o.follow(tail)
+		o.cutW = o.landedW
+	}
+	return o
+}
+
+// follow takes over what the subject's last frame says, whoever wrote it.
+func (o *outlet) follow(tail *stream.Tail) {
+	h := &tail.Header
+	o.upto, o.barrier, o.landedW = h.Upto, h.Barrier, h.Watermark
+	o.isEnded = h.Flags&stream.FlagEnd != 0
+}
+
+// due tells whether the open segment is to be cut although nobody asked.
+func (o *outlet) due(p *prefix, now time.Time) bool {
+	if o.open.items() > 0 {
+		return o.flush
+	}
+	if p.watermark <= o.cutW || p.pos.Compare(o.upto) <= 0 {
+		return false
+	}
+	return p.watermark == finalWatermark || now.Sub(o.sent) >= o.interval
+}
+
+// crowded tells that the reader has to wait: the open segment is full and the
+// publisher has not caught up.
+func (o *outlet) crowded() bool { return o.flush && len(o.queue) > 0 }
+
+// cutSegment ends the open segment at the prefix's position and queues it.
+func (o *outlet) cutSegment(p *prefix) *segment {
+	seg := o.open
+	seg.upto, seg.watermark = p.pos, p.watermark
+	if seg.upto.Compare(o.upto) < 0 {
+		seg.upto, seg.watermark = o.upto, o.landedW
+	}
+	o.cutW = seg.watermark
+	o.queue = append(o.queue, seg)
+	o.flush = false
+	if n := len(o.free); n > 0 {
+		o.open, o.free = o.free[n-1], o.free[:n-1]
+	} else {
+		o.open = new(segment)
+	}
+	return seg
+}
+
+// pop takes the queue's head.
+func (o *outlet) pop() *segment {
+	seg := o.queue[0]
+	n := copy(o.queue, o.queue[1:])
+	o.queue[n] = nil
+	o.queue = o.queue[:n]
+	poke(o.room)
+	return seg
+}
+
+// recycle takes a sent segment back.
+func (o *outlet) recycle(seg *segment) {
+	if len(o.free) < 2 {
+		seg.reset()
+		o.free = append(o.free, seg)
+	}
+}
+
+func (o *outlet) signal() { poke(o.wake) }
+
+func poke(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
