@@ -190,7 +190,8 @@ func (l *Leases) observe(ctx context.Context) error {
 	l.listing.Lock()
 	defer l.listing.Unlock()
 	l.mu.Lock()
-	recent := l.fresh && l.opt.Clock().Sub(l.listed) < l.opt.ObserveEvery
+	age := l.opt.Clock().Sub(l.listed)
+	recent := l.fresh && age >= 0 && age < l.opt.ObserveEvery
 	l.mu.Unlock()
 	if recent {
 		return nil
