@@ -239,7 +239,7 @@ func restoreDocuments(r *reader) (docs []sink.Document) {
 			ID: r.string(), Version: r.uvarint(), Query: r.string(), WindowStart: r.varint(), WindowEnd: r.varint(),
 			Cell: r.string(), Airport: r.string(), Body: slices.Clone(r.bytes()),
 		}
-		if i > 0 && d.ID <= docs[i-1].ID {
+		if i > 0 && (d.ID < docs[i-1].ID || d.ID == docs[i-1].ID && d.Version <= docs[i-1].Version) {
 			r.fail("pending document %q follows %q", d.ID, docs[i-1].ID)
 		}
 		if r.err != nil {
