@@ -13,9 +13,10 @@ import (
 // Held is a lease that this process acquired. After ErrLost from any method it
 // is over; Release ends it in good order.
 type Held struct {
-	leases *Leases
+	leases  *Leases
+	writing chan struct{} // has the turn of one write
 
-	mu    sync.Mutex // serialises the writes
+	mu    sync.Mutex // of what follows, never held during a call of the store
 	entry Entry
 	trust Instant
 	over  error // why it is over; nil while held
@@ -119,12 +120,7 @@ func (h *Held) Raise(ctx context.Context, floor Epoch) (Epoch, error) {
 // that outlives the shutdown.
 func (h *Held) Release(ctx context.Context) error {
 	err := h.write(ctx, func(l Lease) (Lease, error) { return Release(l, h.leases.opt.Owner, l.Epoch) })
-	h.mu.Lock()
-	if h.over == nil {
-		h.over = fmt.Errorf("%s: %w, it was released", h.entry.Lease.Resource, ErrLost)
-	}
-	h.mu.Unlock()
-	h.leases.drop(h)
+	_ = h.lose(errors.New("it was released"))
 	if errors.Is(err, ErrLost) {
 		return nil
 	}
@@ -136,54 +132,73 @@ func (h *Held) Release(ctx context.Context) error {
 // the row is still this owner's, the conflict was an own write whose answer
 // was lost.
 func (h *Held) write(ctx context.Context, change func(Lease) (Lease, error)) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.over != nil {
-		return h.over
+	select {
+	case h.writing <- struct{}{}:
+	case <-ctx.Done():
+		return fmt.Errorf("write lease of %s: %w", h.Resource(), ctx.Err())
 	}
+	defer func() { <-h.writing }()
 	const attempts = 4
 	var err error
 	for range attempts {
+		entry, over := h.state()
+		if over != nil {
+			return over
+		}
 		began := h.leases.opt.Clock()
 		var next Lease
-		if next, err = change(h.entry.Lease); err != nil {
+		if next, err = change(entry.Lease); err != nil {
 			return err
 		}
 		var rev Revision
-		rev, err = h.leases.store.Update(ctx, next, h.entry.Revision)
+		rev, err = h.leases.store.Update(ctx, next, entry.Revision)
 		if err == nil {
-			h.entry = Entry{Lease: next, Revision: rev}
-			h.trust = h.leases.trust(began)
-			h.leases.note(h.entry)
+			h.set(Entry{Lease: next, Revision: rev}, h.leases.trust(began))
 			return nil
 		}
 		if !errors.Is(err, ErrConflict) && !errors.Is(err, ErrNotFound) {
 			return err
 		}
-		now, gerr := h.leases.store.Get(ctx, h.entry.Lease.Resource)
+		now, gerr := h.leases.store.Get(ctx, entry.Lease.Resource)
 		switch {
 		case errors.Is(gerr, ErrNotFound):
-			return h.lost(errors.New("its row is gone: the table was deleted"))
+			return h.lose(errors.New("its row is gone: the table was deleted"))
 		case gerr != nil:
 			return gerr
-		case now.Lease.Owner != h.leases.opt.Owner || now.Lease.Epoch < h.entry.Lease.Epoch:
-			return h.lost(fmt.Errorf("now %q has it at epoch %d", now.Lease.Owner, now.Lease.Epoch))
+		case now.Lease.Owner != h.leases.opt.Owner || now.Lease.Epoch < entry.Lease.Epoch:
+			return h.lose(fmt.Errorf("now %q has it at epoch %d", now.Lease.Owner, now.Lease.Epoch))
 		}
-		h.entry = now
+		h.set(now, 0)
 	}
 	return err
 }
 
-func (h *Held) lose(why error) error {
+func (h *Held) state() (Entry, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.lost(why)
+	return h.entry, h.over
 }
 
-func (h *Held) lost(why error) error {
+// set takes a row that this owner wrote, and the trust that comes of it; 0
+// leaves the trust.
+func (h *Held) set(e Entry, trust Instant) {
+	h.mu.Lock()
+	h.entry = e
+	if trust != 0 {
+		h.trust = trust
+	}
+	h.mu.Unlock()
+	h.leases.note(e)
+}
+
+// lose ends the lease here and returns why; the first reason stays.
+func (h *Held) lose(why error) error {
+	h.mu.Lock()
 	if h.over == nil {
 		h.over = fmt.Errorf("%s at epoch %d: %w, %w", h.entry.Lease.Resource, h.entry.Lease.Epoch, ErrLost, why)
-		h.leases.drop(h)
 	}
-	return h.over
+	why = h.over
+	h.mu.Unlock()
+	h.leases.drop(h)
+	return why
 }

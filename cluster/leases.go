@@ -174,7 +174,7 @@ func (l *Leases) Acquire(ctx context.Context, r Resource, parents []Resource, fl
 		return nil, fmt.Errorf("acquire: %w", err)
 	}
 	l.note(Entry{Lease: next, Revision: rev})
-	h := &Held{leases: l, entry: Entry{Lease: next, Revision: rev}, trust: l.trust(began)}
+	h := &Held{leases: l, writing: make(chan struct{}, 1), entry: Entry{Lease: next, Revision: rev}, trust: l.trust(began)}
 	l.mu.Lock()
 	l.held[r] = h
 	l.mu.Unlock()
@@ -242,10 +242,11 @@ func (l *Leases) forget() {
 }
 
 func (l *Leases) drop(h *Held) {
+	r := h.Resource()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.held[h.entry.Lease.Resource] == h {
-		delete(l.held, h.entry.Lease.Resource)
+	if l.held[r] == h {
+		delete(l.held, r)
 	}
 	l.fresh = false
 }
