@@ -69,6 +69,7 @@ var checks = []struct {
 	{"iterator-latest", iteratorLatest},
 	{"iterator-timestamp", iteratorTimestamp},
 	{"iterator-refused", iteratorRefused},
+	{"iterator-bad-type", iteratorBadType},
 	{"iterator-foreign-sequence", iteratorForeign},
 	{"iterator-garbage", iteratorGarbage},
 	{"iterator-twice", iteratorTwice},
