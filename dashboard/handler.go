@@ -40,7 +40,7 @@ func New(source Source, log *zap.Logger) http.Handler {
 	s := &server{source: source, log: log}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", asset("index.html"))
-	for _, name := range []string{"style.css", "page.js", "map.js", "chart.js", "shore.js", "icon.svg"} {
+	for name := range contents {
 		mux.HandleFunc("GET /"+name, asset(name))
 	}
 	mux.HandleFunc("GET /healthz", healthz)
@@ -70,20 +70,30 @@ func healthz(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write([]byte("ok\n")) // the client is gone: nobody to tell
 }
 
+// contents holds the embedded files by name.
+var contents = func() map[string][]byte {
+	all := make(map[string][]byte)
+	entries, err := assets.ReadDir("assets")
+	if err != nil {
+		panic(err) // the binary was built wrong
+	}
+	for _, e := range entries {
+		if all[e.Name()], err = assets.ReadFile("assets/" + e.Name()); err != nil {
+			panic(err)
+		}
+	}
+	return all
+}()
+
+var contentTypes = map[string]string{
+	".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8",
+	".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml",
+}
+
 // asset serves one embedded file.
 func asset(name string) http.HandlerFunc {
-	types := map[string]string{
-		".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8",
-		".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml",
-	}
-	body, err := assets.ReadFile("assets/" + name)
-	return func(w http.ResponseWriter, r *http.Request) {
-		if err != nil { // a test reads every asset
-			http.NotFound(w, r)
-			return
-		}
-		serve(w, r, types[path.Ext(name)], body)
-	}
+	body, contentType := contents[name], contentTypes[path.Ext(name)]
+	return func(w http.ResponseWriter, r *http.Request) { serve(w, r, contentType, body) }
 }
 
 type server struct {

@@ -1,0 +1,186 @@
+// The page: it asks the API once a second and shows what has changed.
+import { createMap, nice } from "./map.js";
+import { createChart } from "./chart.js";
+import { showRun, showLost } from "./run.js";
+import { number, span, minutes } from "./format.js";
+
+const $ = (id) => document.getElementById(id);
+const map = createMap($("map"), $("map-tip"));
+const chart = createChart({ stage: $("lines-stage"), svg: $("lines"), tip: $("lines-tip"), read: $("lines-read"), onPick: select });
+
+let windows = null; // of /api/windows, null while there are none
+let chosen = null; // start of the window that the user picked, null for live
+let playing = null; // timer of the play-through
+let most = 1; // the highest count seen: the map's scale does not jump about
+let phase = "";
+const airports = new Map(); // start -> { start, end, JFK, LGA }
+let airportsUpTo = null; // the next question starts here
+let asked = 0;
+const bodies = new Map(); // path -> text of the last answer
+
+// get returns the answer, or null if it is the one that we had.
+async function get(path, slot = path) {
+  const answer = await fetch(path, { signal: AbortSignal.timeout(8000) });
+  const text = await answer.text();
+  if (!answer.ok) {
+    let reason = `${path} answered ${answer.status}`;
+    try { reason = JSON.parse(text).error || reason; } catch { /* not ours: keep the status */ }
+    throw Object.assign(new Error(reason), { answered: true });
+  }
+  const key = `${path}\n${text}`;
+  if (bodies.get(slot) === key) return null;
+  bodies.set(slot, key);
+  return JSON.parse(text);
+}
+
+async function refresh() {
+  const state = await get("api/state");
+  if (state) {
+    phase = state.phase;
+    showRun(state);
+  }
+  const found = await get("api/windows");
+  if (found) {
+    if (windows && found.size && (found.first < windows.first || found.step !== windows.step)) forget();
+    windows = found.size ? found : null;
+    slide();
+  }
+  await Promise.all([showCells(), showAirports()]);
+  showEmpty();
+}
+
+function forget() {
+  airports.clear();
+  airportsUpTo = null;
+}
+
+const current = () => chosen ?? windows?.last ?? null;
+
+async function showCells() {
+  if (!windows) return;
+  const cells = await get(`api/cells?window=${chosen ?? "latest"}`, "cells");
+  if (!cells) return;
+  if ((chosen ?? cells.start) !== cells.start) return; // the user moved on meanwhile
+  cells.cells.sort((a, b) => b.count - a.count);
+  most = Math.max(most, nice(cells.cells[0]?.count ?? 1));
+  map.show(cells.cells, most);
+  $("legend").hidden = false;
+  $("tick0").textContent = "0";
+  $("tick1").textContent = number(Math.max(Math.round(most / 4), 1));
+  $("tick2").textContent = number(most);
+  $("map-sum").textContent = `${number(cells.total)} pick-ups in ${number(cells.cells.length)} cells`;
+  const top = cells.cells.slice(0, 10);
+  $("map").setAttribute("aria-label", `Map of pick-ups, ${span(cells.start, cells.end)}: ${number(cells.total)} in ${number(cells.cells.length)} cells`
+    + (top.length ? `, most of them, ${number(top[0].count)}, in cell ${top[0].cell}` : ""));
+  $("top-cells").replaceChildren(...top.map((c) => {
+    const row = document.createElement("tr");
+    for (const text of [c.cell, number(c.count)]) row.insertCell().textContent = text;
+    return row;
+  }));
+}
+
+async function showAirports() {
+  if (!windows) return;
+  // Mostly only what is new; windows close in order, but partitions store their
+  // parts a little later, so the newest ones are asked for again, and now and
+  // then all of them.
+  const everything = airportsUpTo === null || asked++ % 30 === 0;
+  const path = everything ? "api/airports" : `api/airports?from=${airportsUpTo - 12 * windows.step}`;
+  const answer = await get(path, "airports");
+  if (!answer) return;
+  if (everything) airports.clear();
+  for (const p of answer.points) {
+    const w = airports.get(p.start) ?? { start: p.start, end: p.end };
+    w[p.airport] = { average: p.avg_trip_duration, trips: p.trip_count };
+    airports.set(p.start, w);
+  }
+  airportsUpTo = windows.last;
+  chart.show(airports, windows.step);
+  showKeys();
+}
+
+// showKeys writes the values of the window that the map shows.
+function showKeys() {
+  const at = airports.get(current());
+  for (const code of ["JFK", "LGA"]) $(`${code.toLowerCase()}-now`).textContent = at?.[code] ? minutes(at[code].average) : "–";
+  $("lines-when").textContent = at ? span(at.start, at.end) : "";
+  chart.point(chosen);
+}
+
+function slide() {
+  const slider = $("slider");
+  for (const id of ["slider", "play", "live"]) $(id).disabled = !windows;
+  if (!windows) return;
+  slider.max = Math.round((windows.last - windows.first) / windows.step);
+  const start = current();
+  slider.value = Math.round((start - windows.first) / windows.step);
+  const text = span(start, start + windows.size);
+  $("when").textContent = text;
+  slider.setAttribute("aria-valuetext", text);
+  $("live").setAttribute("aria-pressed", String(chosen === null));
+}
+
+// select shows one window, or the newest for ever if start is null.
+function select(start) {
+  chosen = start === null || !windows ? null : Math.min(Math.max(start, windows.first), windows.last);
+  slide();
+  showKeys();
+  showCells().catch(() => { /* the next round says so */ });
+}
+
+function play(on) {
+  clearInterval(playing);
+  playing = null;
+  if (on) {
+    if (chosen === null || chosen >= windows.last) select(windows.first);
+    playing = setInterval(() => {
+      if (document.hidden) return;
+      if (chosen === null || chosen + windows.step > windows.last) return play(false), select(null);
+      select(chosen + windows.step);
+    }, 220);
+  }
+  $("play").setAttribute("aria-label", on ? "Pause" : "Play the windows one after the other");
+  $("play-shape").setAttribute("d", on ? "M3.5 2.5h3v11h-3zM9.5 2.5h3v11h-3z" : "M4 2.5v11l9-5.5z");
+}
+
+function showEmpty() {
+  let text = "";
+  if (!windows) {
+    text = phase === "finished" ? "This run ended without any result: no trip lay inside the geofence."
+      : phase === "failed" ? "This run failed before its first window closed."
+      : phase === "starting" ? "The run is starting."
+      : "No window has closed yet. The first results come when the watermark passes a window's end.";
+  }
+  $("map-empty").textContent = text;
+  $("lines-empty").textContent = text || (airports.size ? "" : "No trip has ended at JFK or LGA yet.");
+}
+
+$("slider").addEventListener("input", () => {
+  play(false);
+  select(windows.first + Number($("slider").value) * windows.step);
+});
+$("play").addEventListener("click", () => play(!playing));
+$("live").addEventListener("click", () => { play(false); select(null); });
+for (const button of document.querySelectorAll("[data-span]")) {
+  button.addEventListener("click", () => {
+    for (const other of document.querySelectorAll("[data-span]")) other.setAttribute("aria-pressed", String(other === button));
+    chart.span(Number(button.dataset.span));
+  });
+}
+
+chart.span(86400);
+showEmpty();
+let failures = 0;
+for (;;) {
+  try {
+    await refresh();
+    failures = 0;
+    showLost(null);
+  } catch (error) {
+    failures++;
+    bodies.clear(); // show everything again when it is back
+    showLost(error, failures);
+  }
+  const pause = failures ? Math.min(1000 * failures, 5000) : phase === "finished" || phase === "failed" ? 3000 : 1000;
+  await new Promise((wake) => setTimeout(wake, document.hidden ? 5000 : pause));
+}
