@@ -17,6 +17,9 @@ const (
 	// brokenReads is how often a tail must be below an acknowledged sequence
 	// to be believed: about one second.
 	brokenReads = 8
+	// recordOverhead is at least what the server's store adds to a frame and
+	// its subject: 34 bytes, and the expectation's header.
+	recordOverhead = 34 + 80
 )
 
 // softLimit is where data stops (R13).
@@ -150,7 +153,7 @@ func (w *Writer) publish(ctx context.Context, frame []byte, h *Header) (Result, 
 		switch {
 		case err == nil:
 			tail := Tail{Seq: seq, Header: *h, Checksum: Checksum(frame)}
-			w.log.parts[w.p].usage.add(len(frame))
+			w.log.parts[w.p].usage.add(len(frame) + len(w.subject) + recordOverhead)
 			w.Start(tail)
 			return Result{Tail: tail}, nil
 		case ctx.Err() != nil:
