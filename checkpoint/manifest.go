@@ -120,9 +120,15 @@ func (m *Manifest) validateEntry(e *PartitionEntry) error {
 	}
 	seen := make(map[stream.ShardID]bool, len(e.Anchors))
 	for _, a := range e.Anchors {
-		if c, ok := m.Vector.Find(a.Shard); !ok || seen[a.Shard] || a.Seq == 0 {
-			return fmt.Errorf("the anchor at %d of shard %s is of no shard of the vector, or there twice, or not in the log", a.Seq, a.Shard)
-		} else if c.State == Open && a.Seq < e.Resume {
+		c, ok := m.Vector.Find(a.Shard)
+		switch {
+		case !ok:
+			return fmt.Errorf("the anchor of shard %s is of no shard of the vector", a.Shard)
+		case seen[a.Shard]:
+			return fmt.Errorf("shard %s has two anchors", a.Shard)
+		case c.State == Open && a.Seq == 0:
+			return fmt.Errorf("the anchor of shard %s is at 0, which is not in the log", a.Shard)
+		case c.State == Open && a.Seq < e.Resume:
 			return fmt.Errorf("it resumes at %d, past the anchor of shard %s at %d", e.Resume, a.Shard, a.Seq)
 		}
 		seen[a.Shard] = true
