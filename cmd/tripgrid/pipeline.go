@@ -1,0 +1,414 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	kt "github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tripgrid/tripgrid/checkpoint"
+	"github.com/tripgrid/tripgrid/checkpoint/filestore"
+	"github.com/tripgrid/tripgrid/cluster"
+	"github.com/tripgrid/tripgrid/dashboard"
+	"github.com/tripgrid/tripgrid/internal/localkinesis"
+	"github.com/tripgrid/tripgrid/internal/natsd"
+	"github.com/tripgrid/tripgrid/producer"
+	"github.com/tripgrid/tripgrid/producer/dataset"
+	"github.com/tripgrid/tripgrid/sink"
+	"github.com/tripgrid/tripgrid/stream"
+	"github.com/tripgrid/tripgrid/worker"
+	"github.com/tripgrid/tripgrid/worker/ingest"
+	"github.com/tripgrid/tripgrid/worker/source"
+	"github.com/tripgrid/tripgrid/worker/window"
+)
+
+// kinesisStream is the name of the embedded stream.
+const kinesisStream = "trips"
+
+// options are what a run is made of, resolved from flags.
+type options struct {
+	dir        folder
+	data       dataset.Dataset
+	seek       time.Time
+	speedup    float64
+	profile    string
+	window     time.Duration
+	shards     int
+	partitions int
+	addr       string
+	interval   time.Duration // between checkpoints
+	log        *zap.Logger
+}
+
+// pipeline is a whole run in one process: the embedded services, every role
+// and the page.
+type pipeline struct {
+	opt  options
+	log  *zap.Logger
+	spec checkpoint.Spec
+
+	// Services; set by open, in this order.
+	unlock   func()
+	store    *filestore.Store
+	db       *sink.SQLite
+	listener net.Listener
+	local    *localkinesis.Server
+	nats     *natsd.Server
+	conn     *nats.Conn
+
+	client *kinesis.Client
+
+	// Roles.
+	board       *checkpoint.Board
+	partlog     *stream.Log
+	coordinator *checkpoint.Service
+	ingest      *ingest.Worker
+	source      *source.KCL
+	windows     *worker.Windows
+	pending     *sink.Pending
+	producer    *producer.Producer
+
+	status *status
+}
+
+// run drives the roles until everything is finished, one of them fails, or
+// ctx ends. It returns nil only when everything is finished.
+func (p *pipeline) run(ctx context.Context) error {
+	if p.status.finished() {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+
+	// Services outlive the roles that use them.
+	services, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var base errgroup.Group
+	base.Go(func() error { return p.local.Run(services) })
+	defer func() {
+		stop()
+		if err := base.Wait(); err != nil {
+			p.log.Warn("local Kinesis did not close cleanly", zap.Error(err))
+		}
+	}()
+	if err := p.openRoles(ctx); err != nil {
+		return err
+	}
+	p.status.running(p)
+
+	g, ctx := errgroup.WithContext(ctx)
+	role := func(name string, run func(context.Context) error) {
+		g.Go(func() error {
+			err := run(ctx)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			return nil
+		})
+	}
+	partitions := make([]stream.Partition, p.opt.partitions)
+	for i := range partitions {
+		partitions[i] = stream.Partition(i)
+	}
+	role("sink", p.pending.Run)
+	role("windows", func(ctx context.Context) error { return p.windows.Run(ctx, partitions) })
+	role("checkpoints", p.coordinator.Run)
+	role("barriers", func(ctx context.Context) error {
+		return p.board.WatchBarrier(ctx, func(b checkpoint.Barrier) { p.ingest.Announce(b.N) })
+	})
+	role("ingest", p.source.Run)
+	role("producer", p.producer.Run)
+	role("finish", func(ctx context.Context) error {
+		err := p.finish(ctx)
+		if err == nil {
+			cancel()
+		}
+		return err
+	})
+	err := g.Wait()
+	if p.status.finished() {
+		return nil
+	}
+	return err
+}
+
+// finish waits until the run is: all shards FINAL in a checkpoint, nothing
+// pending. It asks for that checkpoint as soon as it can succeed, not an
+// interval later.
+func (p *pipeline) finish(ctx context.Context) error {
+	t := time.NewTicker(50 * time.Millisecond)
+	defer t.Stop()
+	asked := 0
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.C:
+		}
+		switch {
+		case p.status.finished():
+			return nil
+		case asked == 0 && p.final():
+			asked = 1
+			p.coordinator.Request()
+		case asked == 1 && p.final() && p.pending.Len() == 0:
+			asked = 2
+			p.coordinator.Request()
+		}
+	}
+}
+
+// final tells that every partition has applied the final watermark of all shards.
+func (p *pipeline) final() bool {
+	parts := p.windows.Status()
+	for i := range parts {
+		if parts[i].Watermark != finalWatermark {
+			return false
+		}
+	}
+	return len(parts) == p.opt.partitions
+}
+
+// openPipeline takes the folder and opens what is needed to say whether the
+// run can go on, and whether it has anything left to do.
+func openPipeline(ctx context.Context, opt options) (_ *pipeline, err error) {
+	p := &pipeline{opt: opt, log: opt.log}
+	defer func() {
+		if err != nil {
+			p.close()
+		}
+	}()
+	if p.unlock, err = opt.dir.lock(); err != nil {
+		return nil, err
+	}
+	queries, err := window.Queries(opt.profile, opt.window)
+	if err != nil {
+		return nil, err
+	}
+	p.spec = checkpoint.Spec{
+		Job: job, Stream: kinesisStream, Partitions: opt.partitions, Hash: window.HashName, CellPrecision: cellPrecision,
+		Geofence: opt.profile, Window: opt.window, Start: checkpoint.TrimHorizon,
+		Data: identity(opt.data, opt.seek), Lanes: producer.Lanes,
+	}
+	for _, q := range queries {
+		p.spec.Queries = append(p.spec.Queries, checkpoint.QueryRef{Name: q.Name, Hash: q.Hash()})
+	}
+	if p.store, err = filestore.Open(opt.dir.snapshots()); err != nil {
+		return nil, err
+	}
+	p.status = newStatus(opt, p.spec)
+	_, m, err := checkpoint.Recover(ctx, p.store, job)
+	switch {
+	case errors.Is(err, checkpoint.ErrNotFound):
+	case err != nil:
+		return nil, err
+	default:
+		if diff := m.Spec.Diff(p.spec); diff != "" {
+			return nil, fmt.Errorf("cannot resume the run in %s: %s; give what it was started with, or another --dir", opt.dir, diff)
+		}
+		if have := len(m.Spec.Shards); have != opt.shards {
+			return nil, fmt.Errorf("cannot resume the run in %s: --shards is %d in this folder, %d asked; give what it was started with, or another --dir", opt.dir, have, opt.shards)
+		}
+		p.status.committed(m, 0, 0)
+	}
+	if p.db, err = sink.OpenSQLite(opt.dir.results()); err != nil {
+		return nil, err
+	}
+	if opt.addr != "" {
+		if p.listener, err = net.Listen("tcp", opt.addr); err != nil {
+			return nil, fmt.Errorf("cannot serve the page at %s: %w; choose another --addr, or port 0 for a free one", opt.addr, err)
+		}
+	}
+	if p.status.finished() {
+		return p, nil
+	}
+	if p.local, err = localkinesis.Open(localkinesis.Config{Dir: opt.dir.kinesis(), Logger: p.log.Named("kinesis")}); err != nil {
+		return nil, err
+	}
+	if p.client, err = source.NewKinesisClient(ctx, p.local.Endpoint(), "us-east-1", nil); err != nil {
+		return nil, err
+	}
+	if p.nats, err = natsd.Start(natsd.Config{Dir: opt.dir.nats(), Logger: p.log.Named("nats")}); err != nil {
+		return nil, err
+	}
+	if p.conn, err = p.nats.Connect("tripgrid"); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// close ends what openPipeline opened, the last first.
+func (p *pipeline) close() {
+	if p.conn != nil {
+		p.conn.Close()
+	}
+	if p.nats != nil {
+		p.nats.Close()
+	}
+	if p.listener != nil {
+		p.listener.Close()
+	}
+	if p.db != nil {
+		p.db.Close()
+	}
+	if p.unlock != nil {
+		p.unlock()
+	}
+}
+
+// serve shows the page until ctx ends.
+func (p *pipeline) serve(ctx context.Context) error {
+	srv := &http.Server{
+		Handler:           dashboard.New(dashboard.NewSource(p.db, p.status.state), p.log.Named("page")),
+		ReadHeaderTimeout: 5 * time.Second,
+	}
+	stop := context.AfterFunc(ctx, func() {
+		quiet, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if srv.Shutdown(quiet) != nil {
+			srv.Close()
+		}
+	})
+	defer stop()
+	if err := srv.Serve(p.listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// openRoles makes the job if there is none, and every role.
+func (p *pipeline) openRoles(ctx context.Context) error {
+	shards, err := p.ensureStream(ctx)
+	if err != nil {
+		return err
+	}
+	p.spec.Shards = shards
+	_, m, err := checkpoint.CreateJob(ctx, p.store, p.spec, time.Now(), checkpoint.NewNonce())
+	if err != nil {
+		return err
+	}
+	if p.opt.data, err = spooled(p.opt.dir, p.opt.data); err != nil {
+		return err
+	}
+	js, err := jetstream.New(p.conn)
+	if err != nil {
+		return err
+	}
+	// Generation 1 begins with an empty cut, so any manifest tells its genesis.
+	first := *m
+	first.N, first.Vector, first.Partitions = 0, nil, nil
+	p.partlog, err = stream.OpenLog(ctx, js, stream.Spec{
+		Job: job, Generation: m.Generation, Partitions: p.opt.partitions, Nonce: m.Nonce, Genesis: checkpoint.Genesis(&first),
+	})
+	if err != nil {
+		return err
+	}
+	if p.board, err = checkpoint.OpenBoard(ctx, js, job, m.Generation, 1); err != nil {
+		return err
+	}
+	p.coordinator = checkpoint.NewService(
+		checkpoint.Config{Job: job, Interval: p.opt.interval},
+		p.store, p.board, p.partlog,
+		checkpoint.Tee(checkpoint.Logged(p.log.Named("checkpoint")), p.status.events()),
+	)
+	p.pending, err = sink.NewPending(p.db, sink.PendingConfig{Log: p.log.Named("sink")})
+	if err != nil {
+		return err
+	}
+	p.ingest, err = ingest.New(ingest.Config{
+		Log: p.partlog, Nonce: m.Nonce, Partitions: p.opt.partitions, CellPrecision: cellPrecision, Geofence: p.opt.profile,
+		Manifest: func(ctx context.Context) (*checkpoint.Manifest, error) {
+			_, m, err := checkpoint.Recover(ctx, p.store, job)
+			return m, err
+		},
+		Board: p.board, Logger: p.log.Named("ingest"),
+	})
+	if err != nil {
+		return err
+	}
+	if err := p.openSource(ctx, js, m); err != nil {
+		return err
+	}
+	queries, err := window.Queries(p.opt.profile, p.opt.window)
+	if err != nil {
+		return err
+	}
+	cfg := window.Config{Job: job, Generation: m.Generation, Nonce: m.Nonce, Partitions: p.opt.partitions, Queries: queries}
+	for _, s := range m.Spec.Shards {
+		cfg.Shards = append(cfg.Shards, s.ID)
+	}
+	p.windows = worker.NewWindows(worker.WindowsConfig{
+		Job: job, Store: p.store, Log: p.partlog, Board: p.board, Pending: p.pending, Machine: cfg,
+		Fallback: p.status.fallback, Logger: p.log.Named("windows"),
+	})
+	p.producer, err = producer.New(producer.Config{
+		Stream: kinesisStream, Client: p.client, Job: job, Data: p.opt.data, Speedup: p.opt.speedup, Seek: p.opt.seek,
+		StateFile: p.opt.dir.progress(), Logger: p.log.Named("producer"),
+	})
+	return err
+}
+
+func (p *pipeline) openSource(ctx context.Context, js jetstream.JetStream, m *checkpoint.Manifest) error {
+	// The nonce is as good as the folder: no other folder's run has it.
+	owner, err := cluster.NewOwner(fmt.Sprintf("%016x", m.Nonce))
+	if err != nil {
+		return err
+	}
+	kv, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
+		Bucket: fmt.Sprintf("%s-%s-leases", job, m.Generation), Description: "tripgrid: leases of shards",
+	})
+	if err != nil {
+		return fmt.Errorf("open the lease table: %w", err)
+	}
+	leases, err := cluster.New(cluster.NewKV(kv, "shard"), cluster.Options{Owner: owner, Proof: cluster.SameFolder(owner)})
+	if err != nil {
+		return err
+	}
+	p.source, err = source.NewKCL(source.Config{
+		Stream: kinesisStream, Client: p.client, Leases: leases,
+		Open: p.ingest.Open, Progress: p.ingest.Progress, Logger: p.log.Named("source"),
+	})
+	return err
+}
+
+// ensureStream makes the embedded stream if there is none, and lists its shards.
+func (p *pipeline) ensureStream(ctx context.Context) ([]checkpoint.ShardSpec, error) {
+	_, err := p.client.CreateStream(ctx, &kinesis.CreateStreamInput{StreamName: aws.String(kinesisStream), ShardCount: aws.Int32(int32(p.opt.shards))})
+	var inUse *kt.ResourceInUseException
+	if err != nil && !errors.As(err, &inUse) {
+		return nil, fmt.Errorf("create the stream %s: %w", kinesisStream, err)
+	}
+	wait := kinesis.NewStreamExistsWaiter(p.client, func(o *kinesis.StreamExistsWaiterOptions) { o.MinDelay, o.MaxDelay = 50*time.Millisecond, time.Second })
+	if err := wait.Wait(ctx, &kinesis.DescribeStreamInput{StreamName: aws.String(kinesisStream)}, time.Minute); err != nil {
+		return nil, fmt.Errorf("wait for the stream %s: %w", kinesisStream, err)
+	}
+	var shards []checkpoint.ShardSpec
+	in := &kinesis.ListShardsInput{StreamName: aws.String(kinesisStream)}
+	for {
+		out, err := p.client.ListShards(ctx, in)
+		if err != nil {
+			return nil, fmt.Errorf("list the shards of %s: %w", kinesisStream, err)
+		}
+		for _, s := range out.Shards {
+			shards = append(shards, checkpoint.ShardSpec{
+				ID: stream.ShardID(*s.ShardId), HashStart: *s.HashKeyRange.StartingHashKey, HashEnd: *s.HashKeyRange.EndingHashKey,
+			})
+		}
+		if out.NextToken == nil {
+			return shards, nil
+		}
+		in = &kinesis.ListShardsInput{NextToken: out.NextToken}
+	}
+}
