@@ -131,8 +131,8 @@ type Stats struct {
 	// Shards is how many open shards the stream has.
 	Shards int
 	// Watermark is the highest one sent; the zero time before the first. At the
-	// end it stays at the last trip, and Done says that the final one is
-	// acknowledged.
+	// end it stands at the last trip, and Done says that the final one is
+	// acknowledged by every open shard.
 	Watermark time.Time
 	Done      bool
 }

@@ -276,6 +276,9 @@ func (s *shell) publish(now time.Time) {
 	if c.marks.sent != noWatermark {
 		st.Watermark = time.Unix(0, c.marks.sent).UTC()
 	}
+	if c.marks.phase >= finishing && st.Total > 0 {
+		st.Watermark = time.Unix(0, floorMilli(s.lastTS)).UTC()
+	}
 	st.Lag, st.Remaining = c.lag(now), 0
 	switch left := st.Total - st.Sent; {
 	case st.Done || !c.started || left == 0:
