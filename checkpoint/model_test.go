@@ -346,6 +346,7 @@ func TestI5R5R6R10R11R12Model(t *testing.T) {
 			switch a := rapid.SampledFrom([]string{
 				"serve", "serve", "serve", "serve", "align", "align", "align", "align", "deliver", "deliver", "deliver", "deliver",
 				"tick", "tick", "wanted", "asked", "start", "crash", "ghost", "ghost", "sweep", "old ack", "restore",
+				"round", "round", "round",
 			}).Draw(t, "action"); {
 			case a == "serve" && len(m.bag) > 0:
 				fate := rapid.SampledFrom([]string{
@@ -365,6 +366,8 @@ func TestI5R5R6R10R11R12Model(t *testing.T) {
 				}
 			case a == "old ack" && len(m.nodes) > 0 && len(m.all) > 0:
 				m.step(pick().id, checkpoint.AckArrived{Ack: m.all[index(len(m.all), "ack")]})
+			case a == "round" && len(m.nodes) > 0 && !m.foreign:
+				m.round(pick())
 			case a == "tick" && len(m.nodes) > 0:
 				n := pick()
 				n.now = n.now.Add(time.Duration(rapid.IntRange(1, 4000).Draw(t, "ms")) * time.Millisecond)
@@ -419,23 +422,31 @@ func (m *model) settle() {
 		if len(m.nodes) == 0 {
 			m.t.Fatalf("liveness: the only coordinator stopped: %v", n.ended)
 		}
-		for len(m.bag) > 0 {
-			m.serve(0, "done")
-		}
-		if b := m.barrier; b.N > 0 {
-			k := uint64(b.N) * 10
-			if _, ok := m.cuts[b.N]; !ok {
-				m.cuts[b.N] = [modelPartitions]uint64{k, k}
-			}
-			for p := range modelPartitions {
-				m.align(stream.Partition(p), b.N)
-				if a, ok := m.acks[stream.Partition(p)]; ok {
-					m.step(n.id, checkpoint.AckArrived{Ack: a})
-				}
-			}
-		}
-		n.now = n.now.Add(time.Second)
-		m.step(n.id, checkpoint.Tick{Now: n.now})
+		m.round(n)
 	}
 	m.t.Fatalf("liveness: no checkpoint completed, HEAD is at %d, the board at %+v", m.heads[len(m.heads)-1].N, m.barrier)
+}
+
+// round lets everything go well for a while, as seen by n.
+func (m *model) round(n *node) {
+	n.now = n.now.Add(time.Second)
+	m.step(n.id, checkpoint.Tick{Now: n.now})
+	for len(m.bag) > 0 {
+		m.serve(0, "done")
+	}
+	if b := m.barrier; b.N > 0 {
+		if _, ok := m.cuts[b.N]; !ok {
+			k := uint64(b.N) * 10
+			m.cuts[b.N] = [modelPartitions]uint64{k, k}
+		}
+		for p := range modelPartitions {
+			m.align(stream.Partition(p), b.N)
+			if a, ok := m.acks[stream.Partition(p)]; ok {
+				m.step(n.id, checkpoint.AckArrived{Ack: a})
+			}
+		}
+	}
+	for len(m.bag) > 0 {
+		m.serve(0, "done")
+	}
 }
