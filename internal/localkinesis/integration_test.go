@@ -41,7 +41,7 @@ var judgeDeviations = map[string]string{
 func TestConformanceOfKinesisLocal(t *testing.T) {
 	// It resets kept connections now and then, so each call has its own.
 	c := client(t, startJudge(t), func(tr *http.Transport) { tr.DisableKeepAlives = true })
-	conformance.Run(t, c, conformance.Options{Deviations: judgeDeviations, Timeout: 2 * time.Minute})
+	conformance.Run(t, c, conformance.Options{Deviations: judgeDeviations, Timeout: 5 * time.Minute})
 }
 
 // startJudge starts kinesis-local on free ports and returns its endpoint.

@@ -248,7 +248,7 @@ func (s *scanner) blob() ([]byte, error) {
 		// length is not what it should be.
 		text := s.b[s.i+1:][:n]
 		arena, err := base64.StdEncoding.AppendDecode(s.arena, text)
-		if err == nil && len(arena)-from == decodedLen(text) {
+		if err == nil && len(text)%4 == 0 && len(arena)-from == decodedLen(text) {
 			s.arena = arena
 			s.i += n + 2
 			return arena[from:], nil

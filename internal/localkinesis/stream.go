@@ -66,6 +66,9 @@ func newStream(meta streamMeta, arn, dir string, shards []*shard) (*stream, erro
 		}
 	}
 	sort.Slice(s.open, func(i, j int) bool { return shards[s.open[i]].hash.start.less(shards[s.open[j]].hash.start) })
+	if len(s.open) == 0 {
+		return nil, fmt.Errorf("no shard is open")
+	}
 	next := hashKey{}
 	for n, i := range s.open {
 		if shards[i].hash.start != next {
