@@ -206,7 +206,8 @@ func TestFaultsAndCrashes(t *testing.T) {
 			}
 			return faults{}
 		}
-		lives, id := 0, uint64(0)
+		var lives int
+		var id uint64
 		for {
 			lives++
 			p := mustNew(t, Config{Client: f, Data: data, StateFile: path, StateInterval: 10 * time.Millisecond, Aggregate: 1 + dice.IntN(12)})

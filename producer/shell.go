@@ -78,11 +78,12 @@ func (s *shell) run(ctx context.Context) error {
 	var writer sync.WaitGroup // outlives the context: it writes the last state
 	var saveErr error
 	writer.Go(func() {
-		for st := range s.saves {
-			if saveErr = st.save(s.p.cfg.StateFile); saveErr != nil {
+		for st := range s.saves { // to the end, or the loop would block
+			if saveErr == nil {
+				saveErr = st.save(s.p.cfg.StateFile)
+			}
+			if saveErr != nil {
 				stop()
-				for range s.saves { //nolint:revive // drained until the loop ends
-				}
 			}
 		}
 	})
