@@ -32,6 +32,8 @@ type demoCmd struct {
 	Addr               string        `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Where the page is served; port 0 takes a free one."`
 	CheckpointInterval time.Duration `default:"2s" help:"Time between checkpoints."`
 
+	Verbose bool `help:"Log debug detail to the folder's tripgrid.log."`
+
 	ExitWhenDone bool   `help:"Exit once every window is closed, stored and checkpointed."`
 	Export       string `placeholder:"FILE.jsonl" help:"Write the results there when done."`
 }
@@ -62,7 +64,7 @@ func (c *demoCmd) Run(ctx context.Context, std streams) error {
 	if err := os.MkdirAll(c.Dir, 0o755); err != nil {
 		return fmt.Errorf("make the working folder %s: %w", c.Dir, err)
 	}
-	log, closeLog, err := openLog(dir, std.err)
+	log, closeLog, err := openLog(dir, std.err, c.Verbose)
 	if err != nil {
 		return err
 	}
@@ -142,7 +144,7 @@ func (p *pipeline) sent() producer.Stats {
 }
 
 // openLog writes everything to a file in the folder, and warnings to people.
-func openLog(dir folder, people io.Writer) (*zap.Logger, func(), error) {
+func openLog(dir folder, people io.Writer, verbose bool) (*zap.Logger, func(), error) {
 	file, err := os.OpenFile(dir.log(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return nil, nil, fmt.Errorf("open the log file: %w", err)
@@ -152,8 +154,12 @@ func openLog(dir folder, people io.Writer) (*zap.Logger, func(), error) {
 	brief := enc
 	brief.TimeKey, brief.CallerKey, brief.StacktraceKey = "", "", ""
 	brief.EncodeLevel = zapcore.CapitalLevelEncoder
+	level := zap.InfoLevel
+	if verbose {
+		level = zap.DebugLevel
+	}
 	log := zap.New(zapcore.NewTee(
-		zapcore.NewCore(zapcore.NewJSONEncoder(enc), zapcore.AddSync(file), zap.InfoLevel),
+		zapcore.NewCore(zapcore.NewJSONEncoder(enc), zapcore.AddSync(file), level),
 		zapcore.NewCore(zapcore.NewConsoleEncoder(brief), zapcore.Lock(zapcore.AddSync(people)), zap.WarnLevel),
 	))
 	return log, func() { file.Close() }, nil

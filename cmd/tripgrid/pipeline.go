@@ -372,7 +372,7 @@ func (p *pipeline) openSource(ctx context.Context, js jetstream.JetStream, m *ch
 	if err != nil {
 		return fmt.Errorf("open the lease table: %w", err)
 	}
-	leases, err := cluster.New(cluster.NewKV(kv, "shard"), cluster.Options{Owner: owner, Proof: cluster.SameFolder(owner)})
+	leases, err := cluster.New(cluster.NewKV(kv, "shard."), cluster.Options{Owner: owner, Proof: cluster.SameFolder(owner)})
 	if err != nil {
 		return err
 	}
