@@ -28,7 +28,8 @@ type CellBox struct {
 	Count   int64   `json:"count"`
 }
 
-// AirportsAnswer is the answer of /api/airports.
+// AirportsAnswer is the answer of /api/airports: the part of the asked span that
+// has windows, and both 0 if none of it has.
 type AirportsAnswer struct {
 	From   int64          `json:"from"` // seconds since 1970, of window starts
 	To     int64          `json:"to"`   // exclusive
@@ -43,6 +44,11 @@ type AirportPoint struct {
 	Airport string  `json:"airport"`
 	Average float64 `json:"avg_trip_duration"` // minutes: the sum over all cells divided by TripCount
 	Trips   int64   `json:"trip_count"`
+}
+
+func (s *server) state(ctx context.Context, _ *http.Request) (any, error) {
+	v, err := s.source.State(ctx)
+	return v.presentable(), err
 }
 
 func (s *server) cells(ctx context.Context, r *http.Request) (any, error) {
@@ -80,33 +86,46 @@ func (s *server) cells(ctx context.Context, r *http.Request) (any, error) {
 // round6 keeps a tenth of a metre.
 func round6(v float64) float64 { return math.Round(v*1e6) / 1e6 }
 
-func (s *server) airports(ctx context.Context, r *http.Request) (any, error) {
+func (s *server) windows(ctx context.Context, r *http.Request) (any, error) {
+	from, err := seconds(r, "from", math.MinInt64)
+	if err != nil {
+		return nil, err
+	}
 	w, err := s.source.Windows(ctx)
 	if err != nil {
 		return nil, err
 	}
-	from, err := seconds(r, "from", w.First)
+	w.Starts = []int64{}
+	if w.Size != 0 {
+		if w.Starts, err = s.source.Starts(ctx, from, maxWindows); err != nil {
+			return nil, err
+		}
+	}
+	return w, nil
+}
+
+func (s *server) airports(ctx context.Context, r *http.Request) (any, error) {
+	from, err := seconds(r, "from", math.MinInt64)
 	if err != nil {
 		return nil, err
 	}
-	to, err := seconds(r, "to", w.Last+1)
+	to, err := seconds(r, "to", math.MaxInt64)
 	if err != nil {
 		return nil, err
 	}
-	answer := AirportsAnswer{From: from, To: to, Points: []AirportPoint{}}
 	if from > to {
 		return nil, badRequest{fmt.Errorf("from=%d is after to=%d", from, to)}
 	}
-	if w.Size == 0 || from == to {
-		return answer, nil
+	answer := AirportsAnswer{Points: []AirportPoint{}}
+	starts, err := s.source.Starts(ctx, from, maxWindows)
+	if err != nil || len(starts) == 0 {
+		return answer, err
 	}
-	if r.URL.Query().Get("from") == "" { // by default the newest of a long run
-		answer.From = max(answer.From, to-maxAirportWindows*w.Step)
+	answer.From, answer.To = max(from, starts[0]), min(to, starts[len(starts)-1]+1)
+	if answer.From >= answer.To {
+		return AirportsAnswer{Points: answer.Points}, nil
 	}
-	if (min(to, w.Last+1)-max(answer.From, w.First))/w.Step > maxAirportWindows {
-		return nil, badRequest{fmt.Errorf("from=%d to=%d is more than %d windows", from, to, maxAirportWindows)}
-	}
-	sums, err := s.source.Airports(ctx, answer.From, to)
+	sums, err := s.source.Airports(ctx, answer.From, answer.To)
 	if err != nil {
 		return nil, err
 	}

@@ -7,12 +7,14 @@
 //
 //	GET /                               the page
 //	GET /api/state                      State
-//	GET /api/windows                    Windows: the span that has results
+//	GET /api/windows?from=UNIX          Windows: which windows have results
 //	GET /api/cells?window=latest|UNIX   CellsAnswer: pick-ups per cell of one window
 //	GET /api/airports?from=UNIX&to=UNIX AirportsAnswer: average trip duration per window
 //	GET /healthz                        "ok" while the process answers
 //
-// Errors are {"error": "a sentence"} with status 400, 404, 405 or 503. The API
+// Without from or to, the newest 20,000 windows are meant. Errors of the API are
+// {"error": "a sentence"}: status 400 for a question that makes no sense, 503
+// when the Source has no answer. The API
 // only reads, and it asks for no password: it belongs on a loopback address or
 // behind something that does.
 //

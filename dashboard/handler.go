@@ -23,9 +23,8 @@ var assets embed.FS
 const (
 	// answerWithin bounds the time that a Source has for one answer.
 	answerWithin = 10 * time.Second
-	// maxAirportWindows is the most windows that one answer of /api/airports
-	// covers; the page draws one point per pixel at best.
-	maxAirportWindows = 20_000
+	// maxWindows is the most windows that one answer covers.
+	maxWindows = 20_000
 
 	// contentSecurity lets the page use its own files and nothing else.
 	contentSecurity = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
@@ -139,28 +138,6 @@ func serve(w http.ResponseWriter, r *http.Request, contentType string, body []by
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("ETag", fmt.Sprintf(`"%016x"`, sum.Sum64()))
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
-}
-
-func (s *server) state(ctx context.Context, _ *http.Request) (any, error) {
-	v, err := s.source.State(ctx)
-	if err != nil {
-		return nil, err
-	}
-	// Lists are never null.
-	if v.Shards == nil {
-		v.Shards = []Shard{}
-	}
-	if v.Partitions == nil {
-		v.Partitions = []Partition{}
-	}
-	if v.Warnings == nil {
-		v.Warnings = []string{}
-	}
-	return v, nil
-}
-
-func (s *server) windows(ctx context.Context, _ *http.Request) (any, error) {
-	return s.source.Windows(ctx)
 }
 
 // seconds reads a time of the query string, in seconds since 1970.

@@ -11,8 +11,12 @@ import (
 type Source interface {
 	// State reports the state of the run now.
 	State(ctx context.Context) (State, error)
-	// Windows reports which windows have pick-ups.
+	// Windows reports the span of the windows that have pick-ups; Starts is
+	// left empty.
 	Windows(ctx context.Context) (Windows, error)
+	// Starts returns the starts of the windows at from or later that have
+	// pick-ups, in order; if there are more than limit, the newest.
+	Starts(ctx context.Context, from int64, limit int) ([]int64, error)
 	// Cells returns the pick-ups of the window that begins at start.
 	Cells(ctx context.Context, start int64) ([]Cell, error)
 	// Airports returns the sums of the windows that begin at from or later and
@@ -44,6 +48,10 @@ func (r results) Windows(ctx context.Context) (Windows, error) {
 	}
 	size := first.End - first.Start
 	return Windows{First: first.Start, Last: last.Start, Size: size, Step: size}, nil
+}
+
+func (r results) Starts(ctx context.Context, from int64, limit int) ([]int64, error) {
+	return r.db.Starts(ctx, pickups, from, limit)
 }
 
 func (r results) Cells(ctx context.Context, start int64) ([]Cell, error) {

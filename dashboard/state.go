@@ -1,6 +1,9 @@
 package dashboard
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Phase is how far a run has come.
 type Phase string
@@ -15,7 +18,8 @@ const (
 
 // State is the state of a run at one moment: the answer of /api/state. Fields
 // may be added; none is renamed. Times that are not known yet are null, and
-// ages and durations are whole milliseconds.
+// ages and durations are whole milliseconds. The final watermark, and any other
+// time after the year 9999, is sent as the last second of that year.
 type State struct {
 	Job     string `json:"job"`      // the job's name
 	DataSet string `json:"data_set"` // what is replayed, for people
@@ -82,14 +86,18 @@ type Checkpoint struct {
 	Failure    string `json:"failure"` // of the last attempt, empty if it completed
 }
 
-// Windows is the span of event time that has results: windows begin at First,
-// First+Step, ... Last, and each is Size long. All are seconds, the first two
-// since 1970. The zero value says that there are none yet.
+// Windows is the span of event time that has results: the first window begins
+// at First, the last at Last, each is Size long, and they lie on multiples of
+// Step. All are seconds, the first two since 1970. The zero value says that
+// there are none yet.
 type Windows struct {
 	First int64 `json:"first"`
 	Last  int64 `json:"last"`
 	Size  int64 `json:"size"`
 	Step  int64 `json:"step"`
+	// Starts are the starts of the windows that have pick-ups, from the asked
+	// time on: a data set may have years between two of them.
+	Starts []int64 `json:"starts"`
 }
 
 // Cell is the number of pick-ups in one geohash cell.
@@ -103,4 +111,40 @@ type AirportSum struct {
 	Start, End     int64
 	Airport        string
 	Trips, Minutes int64
+}
+
+// presentable makes s fit for JSON, which knows no NaN and no year 10000; lists
+// are never null. The lists of s itself stay as they are.
+func (s State) presentable() State {
+	s.Watermark, s.Started, s.Ended = presentTime(s.Watermark), presentTime(s.Started), presentTime(s.Ended)
+	s.Trips.Rate, s.Speedup = presentNumber(s.Trips.Rate), presentNumber(s.Speedup)
+	s.Shards = append([]Shard{}, s.Shards...)
+	for i := range s.Shards {
+		s.Shards[i].Watermark = presentTime(s.Shards[i].Watermark)
+	}
+	s.Partitions = append([]Partition{}, s.Partitions...)
+	for i := range s.Partitions {
+		s.Partitions[i].Watermark = presentTime(s.Partitions[i].Watermark)
+	}
+	s.Warnings = append([]string{}, s.Warnings...)
+	return s
+}
+
+func presentTime(t *time.Time) *time.Time {
+	switch {
+	case t == nil || t.Year() < 1:
+		return nil
+	case t.Year() > 9999:
+		end := time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+		return &end
+	}
+	utc := t.UTC()
+	return &utc
+}
+
+func presentNumber(v float64) float64 {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return 0
+	}
+	return v
 }

@@ -46,6 +46,22 @@ func (s *SQLite) Windows(ctx context.Context, query string) (first, last Window,
 	return first, last, true, nil
 }
 
+// Starts returns the starts of the windows at from or later that have a
+// document of query, in order; if there are more than limit, the newest.
+func (s *SQLite) Starts(ctx context.Context, query string, from int64, limit int) ([]int64, error) {
+	// One seek in the index per window, however many documents it has.
+	rows, err := s.readers.QueryContext(ctx, `WITH RECURSIVE w (start) AS (
+			SELECT max(window_start) FROM document WHERE query = ?1 AND window_start >= ?2
+			UNION ALL
+			SELECT (SELECT max(window_start) FROM document WHERE query = ?1 AND window_start >= ?2 AND window_start < w.start)
+			FROM w WHERE w.start IS NOT NULL LIMIT ?3)
+		SELECT start FROM w WHERE start IS NOT NULL ORDER BY start`, query, from, limit)
+	if err != nil {
+		return nil, s.explain("read", err)
+	}
+	return collect(s, rows, func(v *int64) []any { return []any{v} })
+}
+
 // CellValue is one number of one cell's document.
 type CellValue struct {
 	Cell  string

@@ -142,6 +142,15 @@ func TestSQLiteReads(t *testing.T) {
 	if err != nil || !ok || first != (sink.Window{Start: 600, End: 1200}) || last != (sink.Window{Start: 2400, End: 3000}) {
 		t.Error(first, last, ok, err)
 	}
+	for _, c := range []struct {
+		from  int64
+		limit int
+		want  []int64
+	}{{-1 << 62, 10, []int64{600, 2400}}, {600, 2, []int64{600, 2400}}, {601, 10, []int64{2400}}, {0, 1, []int64{2400}}, {2401, 10, nil}} {
+		if got, err := s.Starts(ctx, "pickup_count", c.from, c.limit); err != nil || !reflect.DeepEqual(got, c.want) {
+			t.Errorf("from %d, %d at most: %v, %v, want %v", c.from, c.limit, got, err, c.want)
+		}
+	}
 	cells, err := s.Cells(ctx, "pickup_count", "pickup_count", 600)
 	if want := []sink.CellValue{{Cell: "dr5ru7", Value: 3}, {Cell: "dr5ru8", Value: 4}}; err != nil || !reflect.DeepEqual(cells, want) {
 		t.Error(cells, err)

@@ -1,5 +1,5 @@
 // The chart: one line per airport over event time, in minutes.
-import { clock, dayMonth, minutes, number, span } from "./format.js";
+import { clock, dayMonth, minutes, monthYear, number, span } from "./format.js";
 import { place } from "./map.js";
 
 const codes = ["JFK", "LGA"];
@@ -25,8 +25,12 @@ export function createChart({ stage, svg, tip, read, onPick }) {
     const last = list.at(-1);
     view = null;
     if (!last) return;
-    if (range) list = list.filter((w) => w.start > last.start - range);
-    const from = list[0].start, to = Math.max(last.start, from + step);
+    if (range) { // up to the newest window, or around the one that is shown
+      const end = shown !== null && shown <= last.start - range ? shown + range / 2 : last.start;
+      list = list.filter((w) => w.start > end - range && w.start <= end);
+      if (!list.length) return;
+    }
+    const from = list[0].start, to = Math.max(list.at(-1).start, from + step);
     const values = list.flatMap((w) => codes.map((c) => w[c]?.average ?? 0));
     const [top, gap] = scale(Math.max(...values, 1));
     const x = (t) => pad.left + ((t - from) / (to - from)) * (width - pad.left - pad.right);
@@ -37,26 +41,27 @@ export function createChart({ stage, svg, tip, read, onPick }) {
       svg.append(node("line", { class: v ? "grid" : "axis", x1: pad.left, x2: width - pad.right, y1: y(v), y2: y(v) }));
       svg.append(node("text", { x: pad.left - 8, y: y(v) + 4, "text-anchor": "end" }, v));
     }
-    svg.append(node("text", { x: pad.left - 8, y: height - pad.bottom + 18, "text-anchor": "end" }, "min"));
+    svg.append(node("text", { x: pad.left - 8, y: pad.top + 19, "text-anchor": "end" }, "min"));
     times(from, to, width, height, x);
     for (const code of codes) line(code, x, y, width);
     if (shown !== null && shown >= from && shown <= to) {
       svg.append(node("line", { class: "shown", x1: x(shown), x2: x(shown), y1: pad.top, y2: height - pad.bottom }));
     }
     if (cursor !== null) mark();
-    const ends = codes.map((c) => (last[c] ? `${c} ${minutes(last[c].average)}` : `${c} no trips`)).join(", ");
-    svg.setAttribute("aria-label", `Average trip duration, ${span(from, last.end)}. Newest window: ${ends}.`);
+    const newest = list.at(-1);
+    const ends = codes.map((c) => (newest[c] ? `${c} ${minutes(newest[c].average)}` : `${c} no trips`)).join(", ");
+    svg.setAttribute("aria-label", `Average trip duration, up to ${span(newest.start, newest.end)}. There: ${ends}.`);
   }
 
   function times(from, to, width, height, x) {
     const room = Math.max(2, Math.floor((width - pad.left - pad.right) / 76));
-    const every = [600, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800, 1209600, 2592000]
-      .find((s) => (to - from) / s <= room) || 7776000;
+    const every = [600, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800, 1209600, 2592000, 7776000, 31557600, 63115200]
+      .find((s) => (to - from) / s <= room) || 315576000;
     let day = "";
     for (let t = Math.ceil(from / every) * every; t <= to; t += every) {
       svg.append(node("line", { class: "grid", x1: x(t), x2: x(t), y1: pad.top, y2: height - pad.bottom }));
       if (every < 86400) svg.append(node("text", { x: x(t), y: height - pad.bottom + 18, "text-anchor": "middle" }, clock(t)));
-      const name = dayMonth(t);
+      const name = every < 2592000 ? dayMonth(t) : monthYear(t);
       if (name !== day) {
         svg.append(node("text", { class: "day", x: x(t), y: height - pad.bottom + (every < 86400 ? 33 : 18), "text-anchor": "middle" }, name));
       }

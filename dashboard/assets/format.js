@@ -4,6 +4,7 @@
 const whole = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
 const day = new Intl.DateTimeFormat("en-GB", { timeZone: "UTC", weekday: "short", day: "numeric", month: "short", year: "numeric" });
 const shortDay = new Intl.DateTimeFormat("en-GB", { timeZone: "UTC", day: "numeric", month: "short" });
+const month = new Intl.DateTimeFormat("en-GB", { timeZone: "UTC", month: "short", year: "numeric" });
 
 export const number = (n) => whole.format(n);
 export const minutes = (n) => `${n.toFixed(1)} min`;
@@ -35,6 +36,7 @@ export function clock(unix) {
 
 export const date = (unix) => day.format(unix * 1000);
 export const dayMonth = (unix) => shortDay.format(unix * 1000);
+export const monthYear = (unix) => month.format(unix * 1000);
 export const span = (start, end) => `${date(start)}, ${clock(start)}–${clock(end)}`;
 
 // moment is a time of the API (RFC 3339) as "1 Mar 09:21:23".

@@ -2,12 +2,16 @@
 import { land, parks, labels, airports } from "./shore.js";
 import { number } from "./format.js";
 
-// What is shown, whatever the shape of the canvas: the geofence and a margin.
-const south = 40.545, north = 40.895, west = -74.075, east = -73.7;
+// What a view shows at least, whatever the shape of the canvas. The city is the
+// geofence and a margin.
+const views = {
+  city: { south: 40.545, north: 40.895, west: -74.075, east: -73.7 },
+  manhattan: { south: 40.695, north: 40.832, west: -74.03, east: -73.9 },
+};
 
 export function createMap(canvas, tip) {
   const pen = canvas.getContext("2d");
-  let cells = [], most = 1, project = null, width = 0, height = 0;
+  let view = views.city, cells = [], most = 1, project = null, pointer = null, width = 0, height = 0;
 
   function fit() {
     const ratio = window.devicePixelRatio || 1;
@@ -18,6 +22,7 @@ export function createMap(canvas, tip) {
       canvas.height = Math.round(height * ratio);
     }
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    const { south, north, west, east } = view;
     // A degree of longitude is shorter than one of latitude by this much here.
     const squeeze = Math.cos(((south + north) / 2) * Math.PI / 180);
     const scale = Math.min(width / ((east - west) * squeeze), height / (north - south));
@@ -67,10 +72,12 @@ export function createMap(canvas, tip) {
     pen.lineWidth = 3;
     pen.strokeStyle = colour("--land");
     for (const l of labels) {
+      if (!inside(l)) continue;
       write(l.text, project.x(l.lon), project.y(l.lat), "500 12px", colour("--label"));
       if (l.to) line(project.x(l.lon) + 30, project.y(l.lat) + 4, project.x(l.to[0]), project.y(l.to[1]), colour("--label"));
     }
     for (const a of airports) {
+      if (!inside(a)) continue;
       const x = project.x(a.box[0]), y = project.y(a.box[3]);
       pen.lineWidth = 1.25;
       pen.strokeStyle = colour("--mark");
@@ -79,6 +86,12 @@ export function createMap(canvas, tip) {
       pen.strokeStyle = colour("--land");
       write(a.code, (x + project.x(a.box[2])) / 2, y - 9, "700 12px", colour("--mark"));
     }
+    hover();
+  }
+
+  function inside({ lon, lat }) {
+    const x = project.x(lon), y = project.y(lat);
+    return x > -20 && x < width + 20 && y > 0 && y < height;
   }
 
   function write(text, x, y, font, fill) {
@@ -106,21 +119,34 @@ export function createMap(canvas, tip) {
   // The square root keeps the quiet areas visible beside Midtown.
   const heat = (count) => Math.sqrt(Math.min(count / most, 1));
 
-  canvas.addEventListener("pointermove", (e) => {
-    const found = project && cells.find((cell) => {
+  // hover says what is under the pointer, also when that changes under it.
+  function hover() {
+    const found = pointer && project && cells.find((cell) => {
       const [x, y, w, h] = box(cell);
-      return e.offsetX >= x && e.offsetX < x + w && e.offsetY >= y && e.offsetY < y + h;
+      return pointer.x >= x && pointer.x < x + w && pointer.y >= y && pointer.y < y + h;
     });
     tip.hidden = !found;
     if (!found) return;
     tip.textContent = `${number(found.count)} pick-up${found.count === 1 ? "" : "s"}\n${found.cell}`;
-    place(tip, e.offsetX, e.offsetY, width, height);
+    place(tip, pointer.x, pointer.y, width, height);
+  }
+
+  canvas.addEventListener("pointermove", (e) => {
+    pointer = { x: e.offsetX, y: e.offsetY };
+    hover();
   });
-  canvas.addEventListener("pointerleave", () => { tip.hidden = true; });
+  canvas.addEventListener("pointerleave", () => {
+    pointer = null;
+    hover();
+  });
   new ResizeObserver(draw).observe(canvas);
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 
   return {
+    view(name) {
+      view = views[name];
+      draw();
+    },
     show(next, scale) {
       cells = next;
       most = scale;

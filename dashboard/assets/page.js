@@ -9,6 +9,7 @@ const map = createMap($("map"), $("map-tip"));
 const chart = createChart({ stage: $("lines-stage"), svg: $("lines"), tip: $("lines-tip"), read: $("lines-read"), onPick: select });
 
 let windows = null; // of /api/windows, null while there are none
+let starts = []; // of all windows that have pick-ups
 let chosen = null; // start of the window that the user picked, null for live
 let playing = null; // timer of the play-through
 let most = 1; // the highest count seen: the map's scale does not jump about
@@ -39,19 +40,23 @@ async function refresh() {
     phase = state.phase;
     showRun(state);
   }
-  const found = await get("api/windows");
-  if (found) {
-    if (windows && found.size && (found.first < windows.first || found.step !== windows.step)) forget();
-    windows = found.size ? found : null;
-    slide();
-  }
+  await findWindows();
   await Promise.all([showCells(), showAirports()]);
   showEmpty();
 }
 
-function forget() {
-  airports.clear();
-  airportsUpTo = null;
+// findWindows asks for the windows: mostly only for what is new, and now and
+// then for all of them. They close in order, but partitions store their parts a
+// little later, so the newest ones are asked for again.
+async function findWindows() {
+  const everything = !starts.length || asked++ % 30 === 0;
+  const from = everything ? null : starts.at(-1) - 12 * windows.step;
+  const found = await get(everything ? "api/windows" : `api/windows?from=${from}`, "windows");
+  if (everything) airportsUpTo = null;
+  if (!found) return;
+  windows = found.size ? found : null;
+  starts = everything ? found.starts : starts.filter((s) => s < from).concat(found.starts);
+  slide();
 }
 
 const current = () => chosen ?? windows?.last ?? null;
@@ -81,12 +86,10 @@ async function showCells() {
 
 async function showAirports() {
   if (!windows) return;
-  // Mostly only what is new; windows close in order, but partitions store their
-  // parts a little later, so the newest ones are asked for again, and now and
-  // then all of them.
-  const everything = airportsUpTo === null || asked++ % 30 === 0;
+  const everything = airportsUpTo === null;
   const path = everything ? "api/airports" : `api/airports?from=${airportsUpTo - 12 * windows.step}`;
   const answer = await get(path, "airports");
+  airportsUpTo = windows.last;
   if (!answer) return;
   if (everything) airports.clear();
   for (const p of answer.points) {
@@ -94,7 +97,6 @@ async function showAirports() {
     w[p.airport] = { average: p.avg_trip_duration, trips: p.trip_count };
     airports.set(p.start, w);
   }
-  airportsUpTo = windows.last;
   chart.show(airports, windows.step);
   showKeys();
 }
@@ -111,18 +113,24 @@ function slide() {
   const slider = $("slider");
   for (const id of ["slider", "play", "live"]) $(id).disabled = !windows;
   if (!windows) return;
-  slider.max = Math.round((windows.last - windows.first) / windows.step);
+  slider.max = starts.length - 1;
   const start = current();
-  slider.value = Math.round((start - windows.first) / windows.step);
+  slider.value = chosen === null ? starts.length - 1 : place(chosen);
   const text = span(start, start + windows.size);
   $("when").textContent = text;
   slider.setAttribute("aria-valuetext", text);
   $("live").setAttribute("aria-pressed", String(chosen === null));
 }
 
+// place is the index of the window that begins at start, or of the next one.
+function place(start) {
+  const at = starts.findIndex((s) => s >= start);
+  return at < 0 ? starts.length - 1 : at;
+}
+
 // select shows one window, or the newest for ever if start is null.
 function select(start) {
-  chosen = start === null || !windows ? null : Math.min(Math.max(start, windows.first), windows.last);
+  chosen = start === null || !starts.length ? null : starts[place(start)];
   slide();
   showKeys();
   showCells().catch(() => { /* the next round says so */ });
@@ -132,11 +140,12 @@ function play(on) {
   clearInterval(playing);
   playing = null;
   if (on) {
-    if (chosen === null || chosen >= windows.last) select(windows.first);
+    if (chosen === null || chosen >= windows.last) select(starts[0]);
     playing = setInterval(() => {
       if (document.hidden) return;
-      if (chosen === null || chosen + windows.step > windows.last) return play(false), select(null);
-      select(chosen + windows.step);
+      const next = starts[place(chosen) + 1];
+      if (next === undefined) play(false);
+      select(next ?? null);
     }, 220);
   }
   $("play").setAttribute("aria-label", on ? "Pause" : "Play the windows one after the other");
@@ -157,16 +166,23 @@ function showEmpty() {
 
 $("slider").addEventListener("input", () => {
   play(false);
-  select(windows.first + Number($("slider").value) * windows.step);
+  select(starts[Number($("slider").value)]);
 });
 $("play").addEventListener("click", () => play(!playing));
 $("live").addEventListener("click", () => { play(false); select(null); });
-for (const button of document.querySelectorAll("[data-span]")) {
-  button.addEventListener("click", () => {
-    for (const other of document.querySelectorAll("[data-span]")) other.setAttribute("aria-pressed", String(other === button));
-    chart.span(Number(button.dataset.span));
-  });
+
+// choice makes buttons of which one is pressed.
+function choice(name, chosen) {
+  const buttons = [...document.querySelectorAll(`[data-${name}]`)];
+  for (const button of buttons) {
+    button.addEventListener("click", () => {
+      for (const other of buttons) other.setAttribute("aria-pressed", String(other === button));
+      chosen(button.dataset[name]);
+    });
+  }
 }
+choice("span", (seconds) => chart.span(Number(seconds)));
+choice("view", (name) => map.view(name));
 
 chart.span(86400);
 showEmpty();
@@ -179,6 +195,7 @@ for (;;) {
   } catch (error) {
     failures++;
     bodies.clear(); // show everything again when it is back
+    asked = 0;
     showLost(error, failures);
   }
   const pause = failures ? Math.min(1000 * failures, 5000) : phase === "finished" || phase === "failed" ? 3000 : 1000;

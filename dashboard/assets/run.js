@@ -73,7 +73,7 @@ function figures() {
   const pace = state.speedup ? `replayed at ${number(state.speedup)}×` : "as fast as it goes";
   fact("rate", number(t.rate), "trips/s", state.speedup === 1 ? "in real time" : pace);
   fact("watermark", moment(state.watermark, false), "", dayOf(state.watermark));
-  const size = c.n ? `took ${duration(c.duration_ms)}, ${bytes(c.bytes)}` : `every ${duration(c.interval_ms)}`;
+  const size = c.n ? `took ${duration(c.duration_ms)}, ${bytes(c.bytes)}` : c.interval_ms ? `every ${duration(c.interval_ms)}` : "";
   const late = c.n > 0 && c.interval_ms > 0 && c.age_ms > 3 * c.interval_ms && state.phase === "running";
   $("checkpoint-card").classList.toggle("bad", Boolean(c.failure) || late);
   fact("checkpoint", c.n ? number(c.n) : "none yet", c.n ? `${duration(c.age_ms)} ago` : "", c.failure ? `The last attempt failed: ${c.failure}` : size);
@@ -85,7 +85,7 @@ function dayOf(text) {
   if (shown === "–") return "no event yet";
   if (shown === "the end") return "the data is over";
   const day = shown.slice(0, shown.lastIndexOf(" "));
-  return `${day} ${new Date(text).getUTCFullYear()}, everything before is complete`;
+  return `${day} ${new Date(text).getUTCFullYear()}`;
 }
 
 function counts() {

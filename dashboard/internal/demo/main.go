@@ -31,6 +31,9 @@ func (m moving) now() fake.Run {
 
 func (m moving) State(ctx context.Context) (dashboard.State, error)     { return m.now().State(ctx) }
 func (m moving) Windows(ctx context.Context) (dashboard.Windows, error) { return m.now().Windows(ctx) }
+func (m moving) Starts(ctx context.Context, from int64, limit int) ([]int64, error) {
+	return m.now().Starts(ctx, from, limit)
+}
 func (m moving) Cells(ctx context.Context, start int64) ([]dashboard.Cell, error) {
 	return m.now().Cells(ctx, start)
 }

@@ -60,6 +60,17 @@ func (r Run) Windows(context.Context) (dashboard.Windows, error) {
 	return dashboard.Windows{First: first, Last: r.last(), Size: step, Step: step}, nil
 }
 
+// Starts implements dashboard.Source.
+func (r Run) Starts(_ context.Context, from int64, limit int) ([]int64, error) {
+	var starts []int64
+	for i := range r.Closed {
+		if start := int64(first + i*step); start >= from {
+			starts = append(starts, start)
+		}
+	}
+	return starts[max(0, len(starts)-limit):], nil
+}
+
 // Cells implements dashboard.Source.
 func (r Run) Cells(_ context.Context, start int64) ([]dashboard.Cell, error) {
 	if r.Closed == 0 || start < first || start > r.last() {
