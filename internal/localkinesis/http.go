@@ -101,28 +101,22 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 // read reads the whole body.
 func (c *call) read(r *http.Request) error {
 	c.body = c.body[:0]
-	if n := r.ContentLength; n > 0 && n <= maxBody && int64(cap(c.body)) < n {
-		c.body = make([]byte, 0, n)
+	if n := r.ContentLength; n > 0 && n <= maxBody && int64(cap(c.body)) <= n {
+		c.body = make([]byte, 0, n+1) // one more to see the end
 	}
 	for len(c.body) <= maxBody {
 		if len(c.body) == cap(c.body) {
-			if int64(len(c.body)) == r.ContentLength {
-				break
-			}
 			c.body = append(c.body, 0)[:len(c.body)]
 		}
-		n, err := r.Body.Read(c.body[len(c.body):cap(c.body)])
+		n, err := r.Body.Read(c.body[len(c.body):min(cap(c.body), maxBody+1)])
 		c.body = c.body[:len(c.body)+n]
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
 			return malformed("The request body could not be read (%v); send it again.", err)
 		}
 	}
-	n, err := io.CopyN(io.Discard, r.Body, maxDrain)
-	if n == 0 && err == io.EOF {
-		return nil
-	}
+	_, _ = io.CopyN(io.Discard, r.Body, maxDrain) // whatever comes of it, the call is refused
 	return &apiError{"RequestEntityTooLargeException", http.StatusRequestEntityTooLarge,
 		"The request body has more than " + strconv.Itoa(maxBody) + " bytes; send the records in several calls."}
 }
