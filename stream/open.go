@@ -44,7 +44,7 @@ func OpenLog(ctx context.Context, js jetstream.JetStream, spec Spec) (*Log, erro
 	spec.Genesis = bytes.Clone(spec.Genesis)
 	l := &Log{js: js, spec: spec, parts: make([]partition, spec.Partitions)}
 	l.publish = l.send
-	g, ctx := errgroup.WithContext(ctx)
+	var g errgroup.Group // one's failure leaves no other one's request half answered
 	g.SetLimit(16)
 	for i := range l.parts {
 		g.Go(func() error { return l.open(ctx, Partition(i)) })
