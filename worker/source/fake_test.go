@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
@@ -20,7 +21,8 @@ import (
 type fake struct {
 	mu     sync.Mutex
 	shards []*fakeShard
-	listed int
+	listed atomic.Int64
+	seen   func() // called after every call; may be nil
 	// fault may answer a call itself: an error type, or "" to go on.
 	fault     func(op, shard string) string
 	noBehind  bool
@@ -54,6 +56,14 @@ func (f *fake) do(change func()) {
 	change()
 }
 
+// awaitLooks waits for n more listings of the shards.
+func (f *fake) awaitLooks(w *world, n int64) {
+	w.t.Helper()
+	f.do(func() { f.seen = func() { w.do(func() {}) } })
+	from := f.listed.Load()
+	w.await(fmt.Sprintf("%d looks for shards", n), func() bool { return f.listed.Load() >= from+n })
+}
+
 func (f *fake) shard(id string) *fakeShard {
 	for _, s := range f.shards {
 		if s.id == id {
@@ -80,7 +90,13 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewDecoder(r.Body).Decode(&in)
 	_, op, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
 	f.mu.Lock()
-	defer f.mu.Unlock()
+	defer func() {
+		seen := f.seen
+		f.mu.Unlock()
+		if seen != nil {
+			seen()
+		}
+	}()
 	id, at, _ := strings.Cut(in.ShardIterator, " ")
 	if in.ShardId != "" {
 		id = in.ShardId
@@ -97,7 +113,7 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s := f.shard(id)
 	switch op {
 	case "ListShards":
-		f.listed++
+		f.listed.Add(1)
 		var list []any
 		for _, s := range f.shards {
 			if !s.unlisted {

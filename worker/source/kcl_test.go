@@ -79,6 +79,7 @@ func numbered(n int) [][]byte {
 // Everything of four shards arrives once, in order, by one owner each, and all
 // shards are leased long before the library's own pace of one a tick.
 func TestReadsEverythingOnce(t *testing.T) {
+	t.Parallel()
 	client := local(t, 4)
 	data := numbered(20_000)
 	_, shards := put(t, client, data)
@@ -124,6 +125,7 @@ func TestReadsEverythingOnce(t *testing.T) {
 // says, leaves out what is at or below the skip position, and takes the dead
 // predecessor's leases at once.
 func TestR10RestartResumesFromProgress(t *testing.T) {
+	t.Parallel()
 	client := local(t, 2)
 	data := numbered(1000)
 	at, shards := put(t, client, data)
@@ -174,6 +176,7 @@ func TestR10RestartResumesFromProgress(t *testing.T) {
 // Trap 10: aggregates are expanded with sub-sequences; crafted ones neither
 // panic nor take their batch with them, and arrive raw.
 func TestTrap10AggregatesThroughTheLibrary(t *testing.T) {
+	t.Parallel()
 	client := local(t, 1)
 	data := [][]byte{[]byte("plain"), aggregate("a", "b", "c")}
 	var names []string
