@@ -23,9 +23,10 @@
 //	           (under mu)     rows, dead letters, counts        (≤ 2)    one frame
 //	                                                                     in flight
 //
-// A segment is cut when it is full, when a batch of records ends, when the
-// watermark moved and the last frame is WatermarkInterval old, and at a
-// barrier. A segment remembers the position of everything in it, so that after
+// A segment is cut when it is full, when the subject's last frame is older than
+// the linger, when the watermark moved and that frame is older still, and at a
+// barrier. Linger and watermark interval grow with shards x partitions, so that
+// the rate of messages stays bounded: each costs the log a sync. A segment remembers the position of everything in it, so that after
 // a lost race (a rebase, R2) what the log has already is trimmed away and the
 // rest is sealed again.
 //

@@ -98,7 +98,7 @@ func (b *bench) worker() *Worker {
 			defer b.mu.Unlock()
 			return b.manifest, nil
 		},
-		FrameRows: 16, WatermarkInterval: 5 * time.Millisecond,
+		FrameRows: 16, FrameRate: 1e6,
 	})
 	if err != nil {
 		b.t.Fatal(err)

@@ -21,20 +21,18 @@ type outlet struct {
 	open  *segment   // being filled
 	queue []*segment // cut, waiting for the publisher
 	free  []*segment
-	flush bool      // open is to be sent although it is not full
+	full  bool      // open is as large as a frame gets
 	sent  time.Time // when the last frame landed
 	cutW  int64     // the watermark of the last cut segment
-
-	interval time.Duration // between frames that carry nothing but a watermark
 
 	wake  chan struct{} // the publisher has something to look at
 	room  chan struct{} // the queue got shorter
 	ended chan struct{} // closed when END has landed
 }
 
-func newOutlet(p stream.Partition, w *stream.Writer, tail *stream.Tail, interval time.Duration) *outlet {
+func newOutlet(p stream.Partition, w *stream.Writer, tail *stream.Tail) *outlet {
 	o := &outlet{
-		p: p, writer: w, landedW: stream.MinWatermark, cutW: stream.MinWatermark, interval: interval,
+		p: p, writer: w, landedW: stream.MinWatermark, cutW: stream.MinWatermark,
 		open: new(segment), wake: make(chan struct{}, 1), room: make(chan struct{}, 1),
 	}
 	w.Start(*tail)
@@ -52,20 +50,21 @@ func (o *outlet) follow(tail *stream.Tail) {
 	o.isEnded = h.Flags&stream.FlagEnd != 0
 }
 
-// due tells whether the open segment is to be cut although nobody asked.
-func (o *outlet) due(p *prefix, now time.Time) bool {
+// due tells whether the open segment is to be cut although it is not full.
+func (o *outlet) due(p *prefix, now time.Time, pace pace) bool {
+	since := now.Sub(o.sent)
 	if o.open.items() > 0 {
-		return o.flush
+		return o.full || p.watermark == finalWatermark || since >= pace.linger
 	}
 	if p.watermark <= o.cutW || p.pos.Compare(o.upto) <= 0 {
 		return false
 	}
-	return p.watermark == finalWatermark || now.Sub(o.sent) >= o.interval
+	return p.watermark == finalWatermark || since >= pace.watermark
 }
 
 // crowded tells that the reader has to wait: the open segment is full and the
 // publisher has not caught up.
-func (o *outlet) crowded() bool { return o.flush && len(o.queue) > 0 }
+func (o *outlet) crowded() bool { return o.full && len(o.queue) > 0 }
 
 // cutSegment ends the open segment at the prefix's position and queues it.
 func (o *outlet) cutSegment(p *prefix) *segment {
@@ -76,7 +75,7 @@ func (o *outlet) cutSegment(p *prefix) *segment {
 	}
 	o.cutW = seg.watermark
 	o.queue = append(o.queue, seg)
-	o.flush = false
+	o.full = false
 	if n := len(o.free); n > 0 {
 		o.open, o.free = o.free[n-1], o.free[:n-1]
 	} else {
@@ -111,3 +110,21 @@ func poke(ch chan struct{}) {
 	default:
 	}
 }
+
+// pace is how often a subject gets a frame that is not full.
+type pace struct {
+	linger    time.Duration // between frames with items
+	watermark time.Duration // before a frame that carries a watermark alone
+}
+
+// paceFor keeps the frames that are not full at rate a second over all
+// subjects: each costs the log a sync, whatever it holds.
+func paceFor(subjects int, rate float64) pace {
+	linger := time.Duration(float64(subjects) / rate * float64(time.Second))
+	return pace{linger: max(minLinger, linger), watermark: max(minWatermarkInterval, linger)}
+}
+
+const (
+	minLinger            = 20 * time.Millisecond
+	minWatermarkInterval = 200 * time.Millisecond
+)

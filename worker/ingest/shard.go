@@ -75,12 +75,6 @@ func (s *Shard) Records(ctx context.Context, recs []source.Record, behind time.D
 		}
 		s.cutBarrier()
 	}
-	for _, o := range s.outlets {
-		if o.open.items() > 0 {
-			o.flush = true
-			o.signal()
-		}
-	}
 	s.signalDue(time.Now())
 	return s.stopped(ctx)
 }
@@ -160,7 +154,7 @@ func (s *Shard) read(rec *source.Record, ev *trip.Event) *outlet {
 		})
 	}
 	if o.open.full(s.w.cfg.FrameRows) {
-		o.flush = true
+		o.full = true
 		o.signal()
 	}
 	return o
@@ -242,9 +236,9 @@ func (s *Shard) fail(err error) {
 	s.cancel(err)
 }
 
-// tick wakes the outlets that owe their partition a watermark.
+// tick wakes the outlets that owe their partition a frame.
 func (s *Shard) tick() {
-	t := time.NewTicker(s.w.cfg.WatermarkInterval / 4)
+	t := time.NewTicker(minLinger)
 	defer t.Stop()
 	for {
 		select {
@@ -259,8 +253,9 @@ func (s *Shard) tick() {
 }
 
 func (s *Shard) signalDue(now time.Time) {
+	pace := s.w.pace()
 	for _, o := range s.outlets {
-		if o.due(&s.prefix, now) {
+		if o.due(&s.prefix, now, pace) {
 			o.signal()
 		}
 	}
@@ -287,7 +282,7 @@ func (s *Shard) publish(o *outlet) {
 func (s *Shard) next(o *outlet) *segment {
 	for {
 		s.mu.Lock()
-		if len(o.queue) == 0 && o.due(&s.prefix, time.Now()) {
+		if len(o.queue) == 0 && o.due(&s.prefix, time.Now(), s.w.pace()) {
 			o.cutSegment(&s.prefix)
 		}
 		var seg *segment

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -36,10 +37,10 @@ type Config struct {
 
 	// FrameRows seals a frame; 768 rows are about 32 KiB.
 	FrameRows int
-	// WatermarkInterval between frames of a subject that carry nothing but a
-	// watermark; 200 ms, and more where shards x partitions is large.
-	WatermarkInterval time.Duration
-	Logger            *zap.Logger
+	// FrameRate is how many frames a second this worker writes, over all its
+	// shards and partitions, that are not full; 250. Full ones are not counted.
+	FrameRate float64
+	Logger    *zap.Logger
 }
 
 // Board is what a Worker needs of a checkpoint.Board.
@@ -58,6 +59,8 @@ type Worker struct {
 	nonce     uint64
 	log       *zap.Logger
 
+	paced atomic.Pointer[pace]
+
 	mu      sync.Mutex
 	shards  map[*Shard]struct{}
 	barrier stream.BarrierID
@@ -72,8 +75,8 @@ func New(cfg Config) (*Worker, error) {
 	if cfg.FrameRows == 0 {
 		cfg.FrameRows = 768
 	}
-	if cfg.WatermarkInterval == 0 {
-		cfg.WatermarkInterval = 200 * time.Millisecond
+	if cfg.FrameRate == 0 {
+		cfg.FrameRate = 250
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
@@ -142,12 +145,13 @@ func (w *Worker) Open(ctx context.Context, id stream.ShardID, lease stream.Epoch
 	ident := stream.Identity{Epoch: epoch, Writer: w.nonce}
 	for p := range tails {
 		part := stream.Partition(p)
-		s.outlets = append(s.outlets, newOutlet(part, w.cfg.Log.Writer(part, id, ident), &tails[p], w.cfg.WatermarkInterval))
+		s.outlets = append(s.outlets, newOutlet(part, w.cfg.Log.Writer(part, id, ident), &tails[p]))
 	}
 	w.mu.Lock()
 	s.asked = max(announced.N, w.barrier)
 	asked := s.asked
 	w.shards[s] = struct{}{}
+	w.repace()
 	w.mu.Unlock()
 	for _, o := range s.outlets {
 		s.wg.Go(func() { s.publish(o) })
@@ -215,8 +219,16 @@ func (w *Worker) Progress(ctx context.Context, id stream.ShardID) (restart strin
 func (w *Worker) closed(s *Shard) {
 	w.mu.Lock()
 	delete(w.shards, s)
+	w.repace()
 	w.mu.Unlock()
 }
+
+func (w *Worker) repace() {
+	p := paceFor(len(w.shards)*w.cfg.Partitions, w.cfg.FrameRate)
+	w.paced.Store(&p)
+}
+
+func (w *Worker) pace() pace { return *w.paced.Load() }
 
 // ShardStatus is what an open shard tells the state page.
 type ShardStatus struct {
