@@ -157,12 +157,8 @@ func decodeSequences(b []byte, f *Frame) error {
 }
 
 func decodeSubs(b []byte, rows []Row) error {
-	p, prev, seq := 0, int64(0), ""
+	p, prev := 0, int64(0)
 	for i := range rows {
-		r := &rows[i]
-		if r.Pos.Seq != seq {
-			seq, prev = r.Pos.Seq, 0
-		}
 		var v uint64
 		if v, p = uvarint(b, p); p < 0 {
 			return short("sub-sequences", i)
@@ -171,7 +167,7 @@ func decodeSubs(b []byte, rows []Row) error {
 		if uint64(prev) > math.MaxUint32 {
 			return corrupt("sub-sequence %d", prev)
 		}
-		r.Pos.Sub = uint32(prev)
+		rows[i].Pos.Sub = uint32(prev)
 	}
 	return exact("sub-sequences", b, p)
 }

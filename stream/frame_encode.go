@@ -214,18 +214,14 @@ func appendSequences(dst []byte, rows []Row, prev string) []byte {
 	return shut(dst, at)
 }
 
-// appendSubs writes the difference to the row before, to 0 at the start of a
-// run of equal sequence numbers.
+// appendSubs writes the difference to the row before.
 func appendSubs(dst []byte, rows []Row) []byte {
 	dst = slices.Grow(dst, len(rows)*binary.MaxVarintLen64)
-	b, n, seq, prev := dst[:cap(dst)], len(dst), rows[0].Pos.Seq, int64(0)
+	b, n, prev := dst[:cap(dst)], len(dst), int64(0)
 	for i := range rows {
-		r := &rows[i]
-		if r.Pos.Seq != seq {
-			seq, prev = r.Pos.Seq, 0
-		}
-		n = putUvarint(b, n, zigzag(int64(r.Pos.Sub)-prev))
-		prev = int64(r.Pos.Sub)
+		sub := int64(rows[i].Pos.Sub)
+		n = putUvarint(b, n, zigzag(sub-prev))
+		prev = sub
 	}
 	return b[:n]
 }

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"encoding/binary"
+	"math/bits"
 
 	"github.com/cespare/xxhash/v2"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -154,9 +155,7 @@ func unpack8(packed uint32) (v uint64, ok bool) {
 func appendDigits(dst []byte, s string) (_ []byte, ok bool) {
 	start := len(dst)
 	for ; len(s) >= 8; s = s[8:] {
-		v := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
-			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
-		packed, ok := pack8(v)
+		packed, ok := pack8(load8(s, 0))
 		if !ok {
 			return dst[:start], false
 		}
@@ -198,13 +197,23 @@ func decodeDigits(dst, src []byte) bool {
 	return len(dst)&1 == 0 || src[len(dst)/2]&0xf == 0
 }
 
+// load8 is s[i:i+8], little-endian; the compiler makes one load of it.
+func load8(s string, i int) uint64 {
+	s = s[i : i+8]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+}
+
 // sharedPrefix is the length of the common prefix of a and b.
 func sharedPrefix(a, b string) int {
-	n := min(len(a), len(b))
-	for i := 0; i < n; i++ {
-		if a[i] != b[i] {
-			return i
+	n, i := min(len(a), len(b)), 0
+	for ; i+8 <= n; i += 8 {
+		if x := load8(a, i) ^ load8(b, i); x != 0 {
+			return i + bits.TrailingZeros64(x)/8
 		}
 	}
-	return n
+	for i < n && a[i] == b[i] {
+		i++
+	}
+	return i
 }

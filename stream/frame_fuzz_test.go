@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 )
 
 func isCorrupt(err error) bool { return errors.Is(err, ErrCorrupt) }
@@ -66,12 +67,15 @@ func BenchmarkFrame(b *testing.B) {
 			encoded[i] = Append(nil, frames[i])
 			bytes += len(encoded[i])
 		}
+		var before time.Duration
 		report := func(b *testing.B) {
+			b.ReportMetric(float64((cpuTime()-before).Nanoseconds())/float64(b.N)/rows, "cpu-ns/row")
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/rows, "ns/row")
 			b.ReportMetric(float64(bytes)/float64(len(frames))/rows, "B/row")
 		}
 		b.Run(fmt.Sprintf("append/record=%d", perRecord), func(b *testing.B) {
 			b.ReportAllocs()
+			before = cpuTime()
 			var dst []byte
 			for i := 0; b.Loop(); i++ {
 				dst = Append(dst[:0], frames[i%len(frames)])
@@ -80,6 +84,7 @@ func BenchmarkFrame(b *testing.B) {
 		})
 		b.Run(fmt.Sprintf("decode/record=%d", perRecord), func(b *testing.B) {
 			b.ReportAllocs()
+			before = cpuTime()
 			var f Frame
 			for i := 0; b.Loop(); i++ {
 				if err := Decode(encoded[i%len(encoded)], &f); err != nil {
