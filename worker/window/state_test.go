@@ -86,8 +86,8 @@ func TestStateGolden(t *testing.T) {
 	}
 }
 
-// TestRestoreRefuses: every truncation and every changed byte is refused or is
-// another state; a state of something else is refused by name.
+// TestRestoreRefuses: every truncation is refused as corrupt; a state of another
+// version, or of something else, by name.
 func TestRestoreRefuses(t *testing.T) {
 	cfg, body, _ := goldenState(t)
 	for n := range body {
