@@ -180,10 +180,11 @@ func (b *Board) acks(ctx context.Context, n stream.BarrierID, partitions int, sk
 		if skip != nil && skip(stream.Partition(p)) {
 			continue
 		}
-		if _, err := b.get(ctx, keyAck+strconv.Itoa(p), &a); err != nil {
+		_, err := b.get(ctx, keyAck+strconv.Itoa(p), &a)
+		if err != nil && !errors.Is(err, ErrCorrupt) { // a corrupt one is none
 			return nil, err
 		}
-		if n > 0 && a.Barrier == n {
+		if err == nil && n > 0 && a.Barrier == n {
 			all = append(all, a)
 		}
 	}
@@ -195,10 +196,10 @@ func grow[T any](ctx context.Context, b *Board, key string, v T, of func(T) stre
 	for {
 		var there T
 		rev, err := b.get(ctx, key, &there)
-		if err != nil {
+		if err != nil && !errors.Is(err, ErrCorrupt) { // a corrupt one is replaced
 			return err
 		}
-		if rev > 0 && of(there) >= of(v) {
+		if err == nil && rev > 0 && of(there) >= of(v) {
 			return nil
 		}
 		if err := b.set(ctx, key, v, rev); err == nil || !isConflict(err) {
@@ -207,7 +208,8 @@ func grow[T any](ctx context.Context, b *Board, key string, v T, of func(T) stre
 	}
 }
 
-// get reads a key; revision 0 says that it is not there.
+// get reads a key; revision 0 says that it is not there. The revision comes
+// with ErrCorrupt, too.
 func (b *Board) get(ctx context.Context, key string, v any) (uint64, error) {
 	e, err := b.kv.Get(ctx, key)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
@@ -217,7 +219,7 @@ func (b *Board) get(ctx context.Context, key string, v any) (uint64, error) {
 		return 0, fmt.Errorf("read the key %s of %s: %w", key, b.bucket, err)
 	}
 	if err := json.Unmarshal(e.Value(), v); err != nil {
-		return 0, fmt.Errorf("the key %s of %s is %w: %v", key, b.bucket, ErrCorrupt, err)
+		return e.Revision(), fmt.Errorf("the key %s of %s is %w: %v", key, b.bucket, ErrCorrupt, err)
 	}
 	return e.Revision(), nil
 }

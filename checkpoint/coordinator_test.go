@@ -372,6 +372,46 @@ func TestR10CommitsOnTheAnnouncedBaseOnly(t *testing.T) {
 	}
 }
 
+// A predecessor that is alive commits what its successor has adopted: the
+// successor goes on from there, since the board fences the other.
+func TestR6AdoptedCheckpointIsCommittedByItsOwner(t *testing.T) {
+	for _, n := range []stream.BarrierID{4, 6} {
+		s := begin(t, 2, func(_ *checkpoint.Config, st *checkpoint.Start) {
+			st.Announced = checkpoint.Barrier{N: 4, Base: 0, Nonce: 1}
+			st.Acks = []checkpoint.Ack{testAck(t, nil, 1, 4, 0, 5, 2), testAck(t, nil, 1, 4, 1, 5, 2)}
+		})
+		if c := take[checkpoint.Commit](s); c.N != 4 || c.Old != "v0" {
+			t.Fatalf("commit %d on %s", c.N, c.Old)
+		}
+		h := s.head
+		h.N, h.CommitNonce = n, "predecessor"
+		s.step(checkpoint.CommitAnswered{N: 4, Head: h, Version: "v4"})
+		report[checkpoint.Cancelled](s)
+		a := take[checkpoint.Announce](s)
+		if a.Barrier.N != n+1 || a.Barrier.Base != n || a.Prev.N != 4 {
+			t.Fatalf("announced %+v", a)
+		}
+	}
+}
+
+// The acks of an unfinished checkpoint of another base, or of some partitions
+// only, do not make a commit.
+func TestR6UnfinishedCheckpointIsCancelledByTheSuccessor(t *testing.T) {
+	for name, edit := range map[string]func(st *checkpoint.Start){
+		"another base": func(st *checkpoint.Start) { st.Announced.Base = 3 },
+		"one ack":      func(st *checkpoint.Start) { st.Acks = st.Acks[:1] },
+	} {
+		s := begin(t, 2, func(_ *checkpoint.Config, st *checkpoint.Start) {
+			st.Announced = checkpoint.Barrier{N: 4, Base: 0, Nonce: 1}
+			st.Acks = []checkpoint.Ack{testAck(t, nil, 1, 4, 0, 5, 2), testAck(t, nil, 1, 4, 1, 5, 2)}
+			edit(st)
+		})
+		if a := take[checkpoint.Announce](s); a.Barrier.N != 5 || a.Barrier.Base != 0 {
+			t.Fatalf("%s: announced %+v", name, a)
+		}
+	}
+}
+
 func TestR12PurgeBelowTheOldestRetained(t *testing.T) {
 	s := begin(t, 2, nil)
 	for n := stream.BarrierID(1); n <= 5; n++ {

@@ -75,26 +75,61 @@ func Retained(ctx context.Context, store Store, head Head) ([]*Manifest, []Fallb
 // that is readable (then m.N < head.N; the package comment says why that is
 // safe). ErrNotFound: there is no such job.
 func Recover(ctx context.Context, store Store, job string) (Head, *Manifest, error) {
-	head, _, err := ReadJob(ctx, store, job)
+	head, version, err := ReadJob(ctx, store, job)
 	if err != nil {
 		return Head{}, nil, err
 	}
-	all, bad := Retained(ctx, store, head)
-	if len(all) == 0 {
-		return head, nil, fmt.Errorf("no retained manifest of job %s can be read, restore the folder or bucket: %w: %s",
-			job, ErrCorrupt, joinFallbacks(bad))
+	for {
+		var bad []Fallback
+		for _, ref := range head.Manifests {
+			m, err := LoadManifest(ctx, store, ref)
+			if err == nil {
+				return head, m, nil
+			}
+			bad = append(bad, Fallback{N: ref.N, Object: ref.Name, Reason: err.Error()})
+		}
+		// Were they swept, because HEAD has moved on meanwhile?
+		now, v, err := ReadJob(ctx, store, job)
+		if err != nil {
+			return head, nil, err
+		}
+		if v == version {
+			return head, nil, fmt.Errorf("no retained manifest of job %s can be read, restore the folder or bucket: %w: %s",
+				job, ErrCorrupt, joinFallbacks(bad))
+		}
+		head, version = now, v
 	}
-	return head, all[0], nil
 }
 
 // LoadPart finds a partition's newest usable part: it tries the retained
 // checkpoints newest first. A part that is missing, truncated or corrupt, or
 // that valid refuses, is reported and the partition's part of the checkpoint
-// before is tried. Manifest 0 stands for the empty state: there valid gets a
+// before is tried. If HEAD has moved on since head was read, which may be why
+// something is missing, LoadPart begins anew with the HEAD of now. Manifest 0 stands for the empty state: there valid gets a
 // nil body and an entry without a part. If valid returns ErrBroken, LoadPart
 // returns that at once (R16). If nothing is usable, the error names all objects.
 func LoadPart(ctx context.Context, store Store, head Head, p stream.Partition,
 	valid func(body []byte, entry PartitionEntry, m *Manifest) error,
+) ([]byte, PartitionEntry, *Manifest, []Fallback, error) {
+	for {
+		body, entry, m, bad, err := tryParts(ctx, store, head, p, valid)
+		if len(bad) == 0 || ctx.Err() != nil || errors.Is(err, ErrBroken) {
+			return body, entry, m, bad, err
+		}
+		now, _, herr := ReadJob(ctx, store, head.Job)
+		switch {
+		case herr != nil || now.Upload() == head.Upload():
+			return body, entry, m, bad, err
+		case now.Generation != head.Generation:
+			return nil, PartitionEntry{}, nil, bad, fmt.Errorf("load partition %d of generation %d: %w: HEAD is of generation %d",
+				p, head.Generation, ErrSuperseded, now.Generation)
+		}
+		head = now
+	}
+}
+
+func tryParts(ctx context.Context, store Store, head Head, p stream.Partition,
+	valid func([]byte, PartitionEntry, *Manifest) error,
 ) ([]byte, PartitionEntry, *Manifest, []Fallback, error) {
 	var bad []Fallback
 	for _, ref := range head.Manifests {

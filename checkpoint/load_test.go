@@ -125,6 +125,37 @@ func TestLoadPartGenesisCountsOnlyWhileRetained(t *testing.T) {
 	}
 }
 
+// While a part is loaded, three checkpoints commit and its objects are swept.
+func TestLoadPartFollowsHead(t *testing.T) {
+	ctx := context.Background()
+	_, old, _ := jobAt(t, 3)
+	store, head, _ := jobAt(t, 9)
+	if _, err := checkpoint.SweepObjects(ctx, store, head); err != nil {
+		t.Fatal(err)
+	}
+	_, _, m, bad, err := checkpoint.LoadPart(ctx, store, old, 0, anyPart)
+	if err != nil || m.N != 9 || len(bad) != 0 {
+		t.Fatalf("loaded %+v, %v, %v", m, bad, err)
+	}
+	moved := storetest.NewFaulty(store)
+	moved.On(storetest.ReadHead, 1, func(do func() error) error {
+		err := do()
+		restore := head
+		restore.Generation, restore.N, restore.Manifests = 2, 0, []checkpoint.ManifestRef{{Generation: 2}}
+		data, eerr := restore.Encode()
+		_, v, rerr := store.ReadHead(ctx, "taxi")
+		_, serr := store.SwapHead(ctx, "taxi", v, data)
+		return errors.Join(err, eerr, rerr, serr)
+	})
+	_, _, m, bad, err = checkpoint.LoadPart(ctx, moved, old, 0, anyPart)
+	if err != nil || m.N != 9 {
+		t.Fatalf("loaded %+v, %v, %v", m, bad, err)
+	}
+	if _, _, _, _, err = checkpoint.LoadPart(ctx, store, old, 0, anyPart); !errors.Is(err, checkpoint.ErrSuperseded) {
+		t.Fatalf("the error is %v", err)
+	}
+}
+
 func TestR16BrokenLogIsNoReasonToFallBack(t *testing.T) {
 	store, head, _ := jobAt(t, 3)
 	calls := 0

@@ -93,10 +93,11 @@ func (s *Service) Run(ctx context.Context) error {
 		}
 	}
 	g.Go(func() error {
-		return s.board.watch(ctx, keyAck+"*", func(_ string, data []byte) error {
+		return s.board.watch(ctx, keyAck+"*", func(key string, data []byte) error {
 			var a Ack
-			if err := json.Unmarshal(data, &a); err != nil {
-				return err
+			if err := json.Unmarshal(data, &a); err != nil { // as good as none
+				fire(s.events.Failed, Failed{Reason: fmt.Sprintf("the key %s of the board is %v: %v", key, ErrCorrupt, err)})
+				return nil
 			}
 			send(AckArrived{a})
 			return nil
