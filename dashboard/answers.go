@@ -9,7 +9,8 @@ import (
 	"github.com/mmcloughlin/geohash"
 )
 
-// CellsAnswer is the answer of /api/cells. Without any window yet, Start and
+// CellsAnswer is the answer of /api/cells: the windows from Start to End, added
+// up. Without any window yet, Start and
 // End are 0 and there are no cells.
 type CellsAnswer struct {
 	Start int64     `json:"start"` // seconds since 1970
@@ -63,14 +64,22 @@ func (s *server) cells(ctx context.Context, r *http.Request) (any, error) {
 		}
 	}
 	answer := CellsAnswer{Cells: []CellBox{}}
-	if w.Size == 0 {
-		return answer, nil
-	}
-	cells, err := s.source.Cells(ctx, start)
+	span, err := seconds(r, "span", w.Size)
 	if err != nil {
 		return nil, err
 	}
-	answer.Start, answer.End = start, start+w.Size
+	if span < 0 || span > maxCellSpan {
+		return nil, badRequest{fmt.Errorf("span=%d is not between 0 and %d seconds", span, maxCellSpan)}
+	}
+	if w.Size == 0 {
+		return answer, nil
+	}
+	answer.End = start + w.Size
+	answer.Start = min(start, answer.End-span)
+	cells, err := s.source.Cells(ctx, answer.Start, start+1)
+	if err != nil {
+		return nil, err
+	}
 	for _, c := range cells {
 		if geohash.Validate(c.Geohash) != nil || c.Geohash == "" {
 			continue // no place on a map

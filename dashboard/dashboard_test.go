@@ -49,8 +49,8 @@ func ask(t *testing.T, h http.Handler, method, target string, header ...string) 
 // few keeps a fake run's answers short enough for a golden file.
 type few struct{ fake.Run }
 
-func (f few) Cells(ctx context.Context, start int64) ([]dashboard.Cell, error) {
-	cells, err := f.Run.Cells(ctx, start)
+func (f few) Cells(ctx context.Context, from, to int64) ([]dashboard.Cell, error) {
+	cells, err := f.Run.Cells(ctx, from, to)
 	return append(cells[:min(3, len(cells))], dashboard.Cell{Geohash: "no geohash", Count: 1}), err
 }
 
@@ -68,6 +68,7 @@ func TestAnswers(t *testing.T) {
 		{"windows-none", "/api/windows", run(dashboard.Running, 0)},
 		{"cells-latest", "/api/cells?window=latest", few{run(dashboard.Running, 9)}},
 		{"cells-window", "/api/cells?window=1456791000", few{run(dashboard.Running, 9)}},
+		{"cells-span", "/api/cells?window=1456791600&span=1800", few{run(dashboard.Running, 9)}},
 		{"cells-none", "/api/cells", run(dashboard.Running, 0)},
 		{"airports", "/api/airports", run(dashboard.Running, 3)},
 		{"airports-span", "/api/airports?from=1456791000&to=1456791600", run(dashboard.Running, 3)},
@@ -103,6 +104,9 @@ func TestBadQuestions(t *testing.T) {
 	h := dashboard.New(run(dashboard.Running, 3), nil)
 	for target, words := range map[string]string{
 		"/api/cells?window=yesterday":  `window="yesterday" is not a time`,
+		"/api/cells?span=-1":           "span=-1 is not between 0 and 604800",
+		"/api/cells?span=604801":       "span=604801 is not between",
+		"/api/cells?span=day":          `span="day" is not a time`,
 		"/api/windows?from=1.5":        `from="1.5" is not a time`,
 		"/api/airports?from=x":         `from="x" is not a time`,
 		"/api/airports?to=x":           `to="x" is not a time`,

@@ -8,7 +8,8 @@
 //	GET /                               the page
 //	GET /api/state                      State
 //	GET /api/windows?from=UNIX          Windows: which windows have results
-//	GET /api/cells?window=latest|UNIX   CellsAnswer: pick-ups per cell of one window
+//	GET /api/cells?window=latest|UNIX   CellsAnswer: pick-ups per cell of one window, or, with
+//	    &span=SECONDS                   of all windows in the span that ends with it
 //	GET /api/airports?from=UNIX&to=UNIX AirportsAnswer: average trip duration per window
 //	GET /healthz                        "ok" while the process answers
 //

@@ -25,6 +25,8 @@ const (
 	answerWithin = 10 * time.Second
 	// maxWindows is the most windows that one answer covers.
 	maxWindows = 20_000
+	// maxCellSpan is the longest span that /api/cells adds up: a week, seconds.
+	maxCellSpan = 7 * 86400
 
 	// contentSecurity lets the page use its own files and nothing else.
 	contentSecurity = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +

@@ -17,8 +17,9 @@ type Source interface {
 	// Starts returns the starts of the windows at from or later that have
 	// pick-ups, in order; if there are more than limit, the newest.
 	Starts(ctx context.Context, from int64, limit int) ([]int64, error)
-	// Cells returns the pick-ups of the window that begins at start.
-	Cells(ctx context.Context, start int64) ([]Cell, error)
+	// Cells returns the pick-ups by cell, added up over the windows that begin
+	// at from or later and before to.
+	Cells(ctx context.Context, from, to int64) ([]Cell, error)
 	// Airports returns the sums of the windows that begin at from or later and
 	// before to, by window and airport.
 	Airports(ctx context.Context, from, to int64) ([]AirportSum, error)
@@ -54,8 +55,8 @@ func (r results) Starts(ctx context.Context, from int64, limit int) ([]int64, er
 	return r.db.Starts(ctx, pickups, from, limit)
 }
 
-func (r results) Cells(ctx context.Context, start int64) ([]Cell, error) {
-	values, err := r.db.Cells(ctx, pickups, pickupsField, start)
+func (r results) Cells(ctx context.Context, from, to int64) ([]Cell, error) {
+	values, err := r.db.Cells(ctx, pickups, pickupsField, from, to)
 	if err != nil {
 		return nil, err
 	}

@@ -291,16 +291,16 @@ func TestPendingConfig(t *testing.T) {
 func TestPendingIntoSQLite(t *testing.T) {
 	s := open(t, t.TempDir()+"/r.db")
 	p := start(t, s, sink.PendingConfig{Writers: 2})
-	for v := range uint64(5) {
+	for v := range uint64(3) {
 		var docs []sink.Document
-		for i := range 5000 {
+		for i := range 1500 {
 			docs = append(docs, sinktest.Doc(fmt.Sprint("id", i), v+1))
 		}
 		p.Add(uint32(v%2), docs[:0])
 		p.Add(0, docs)
 	}
 	flush(t, p)
-	if d, ok, err := s.Get(t.Context(), "id4999"); !ok || err != nil || d.Version != 5 {
+	if d, ok, err := s.Get(t.Context(), "id1499"); !ok || err != nil || d.Version != 3 {
 		t.Error(d, ok, err)
 	}
 }

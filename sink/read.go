@@ -62,17 +62,17 @@ func (s *SQLite) Starts(ctx context.Context, query string, from int64, limit int
 	return collect(s, rows, func(v *int64) []any { return []any{v} })
 }
 
-// CellValue is one number of one cell's document.
+// CellValue is what a number of one cell's documents adds up to.
 type CellValue struct {
 	Cell  string
 	Value int64
 }
 
-// Cells returns, for the window of query that begins at start, the whole number
-// that stands in field of each document, by cell.
-func (s *SQLite) Cells(ctx context.Context, query, field string, start int64) ([]CellValue, error) {
+// Cells returns the whole numbers that stand in field of the documents of query,
+// added up by cell, for the windows that begin at from or later and before to.
+func (s *SQLite) Cells(ctx context.Context, query, field string, from, to int64) ([]CellValue, error) {
 	rows, err := s.readers.QueryContext(ctx, `SELECT cell, sum(coalesce(CAST(body ->> ? AS INTEGER), 0)) FROM document
-		WHERE query = ? AND window_start = ? GROUP BY cell ORDER BY cell`, field, query, start)
+		WHERE query = ? AND window_start >= ? AND window_start < ? GROUP BY cell ORDER BY cell`, field, query, from, to)
 	if err != nil {
 		return nil, s.explain("read", err)
 	}

@@ -21,7 +21,7 @@ const (
 
 	// A transaction is cut at the first of these two, so that neither the
 	// write-ahead log nor the time that other writers wait grows with the input.
-	maxTxDocs  = 16384
+	maxTxDocs  = 4096
 	maxTxBytes = 16 << 20
 
 	// applicationID ("tgsk") and schemaVersion stand in the file's header: a
@@ -180,7 +180,7 @@ func (s *SQLite) migrate() error {
 // Path is where the file is.
 func (s *SQLite) Path() string { return s.path }
 
-// Write implements [Sink]. Each transaction takes at most 16,384 documents or
+// Write implements [Sink]. Each transaction takes at most 4,096 documents or
 // 16 MiB of bodies; if one fails, or ctx ends, those before it stay.
 func (s *SQLite) Write(ctx context.Context, docs []Document) ([]Result, error) {
 	if err := ctx.Err(); err != nil {

@@ -71,21 +71,22 @@ export function createChart({ stage, svg, tip, read, onPick }) {
 
   function line(code, x, y, width) {
     // Several windows on one pixel become one point: their trips' average.
+    const bucket = Math.max(step, (1.5 * (view.to - view.from)) / Math.max(width - pad.left - pad.right, 1));
     const points = [];
-    const per = Math.max(1, Math.ceil(list.length / Math.max(width - pad.left - pad.right, 1) * 1.5));
-    for (let i = 0; i < list.length; i += per) {
-      let sum = 0, trips = 0;
-      const part = list.slice(i, i + per);
-      for (const w of part) {
-        if (!w[code]) continue;
-        sum += w[code].average * w[code].trips;
-        trips += w[code].trips;
-      }
-      if (trips) points.push({ t: part[0].start, v: sum / trips });
+    let place = null;
+    for (const w of list) {
+      if (!w[code]) continue;
+      const at = Math.floor((w.start - view.from) / bucket);
+      if (at !== place) points.push({ t: w.start, sum: 0, trips: 0 });
+      place = at;
+      const p = points.at(-1);
+      p.sum += w[code].average * w[code].trips;
+      p.trips += w[code].trips;
+      p.v = p.sum / p.trips;
     }
     if (!points.length) return;
-    // A pause of more than an hour is a gap in the line, not a slope.
-    const hole = Math.max(6 * step, 2 * per * step);
+    // A pause is a gap in the line, not a slope.
+    const hole = Math.max(6 * step, 6 * bucket);
     let path = "";
     points.forEach((p, i) => {
       const begins = i === 0 || p.t - points[i - 1].t > hole;

@@ -37,7 +37,10 @@ export function clock(unix) {
 export const date = (unix) => day.format(unix * 1000);
 export const dayMonth = (unix) => shortDay.format(unix * 1000);
 export const monthYear = (unix) => month.format(unix * 1000);
-export const span = (start, end) => `${date(start)}, ${clock(start)}–${clock(end)}`;
+export function span(start, end) {
+  if (end - start < 86400) return `${date(start)}, ${clock(start)}–${clock(end)}`;
+  return `${dayMonth(start)} ${clock(start)} – ${dayMonth(end)} ${clock(end)} ${new Date(end * 1000).getUTCFullYear()}`;
+}
 
 // moment is a time of the API (RFC 3339) as "1 Mar 09:21:23".
 export function moment(text, withDay = true) {

@@ -2,7 +2,7 @@
 import { createMap, nice } from "./map.js";
 import { createChart } from "./chart.js";
 import { showRun, showLost } from "./run.js";
-import { number, span, minutes } from "./format.js";
+import { duration, number, span, minutes } from "./format.js";
 
 const $ = (id) => document.getElementById(id);
 const map = createMap($("map"), $("map-tip"));
@@ -12,6 +12,9 @@ let windows = null; // of /api/windows, null while there are none
 let starts = []; // of all windows that have pick-ups
 let chosen = null; // start of the window that the user picked, null for live
 let playing = null; // timer of the play-through
+let total = 0; // seconds that the map adds up; 0 for one window
+let totalAsked = 0; // when a longer span was asked for last
+let asking = "";
 let most = 1; // the highest count seen: the map's scale does not jump about
 let phase = "";
 const airports = new Map(); // start -> { start, end, JFK, LGA }
@@ -63,17 +66,24 @@ const current = () => chosen ?? windows?.last ?? null;
 
 async function showCells() {
   if (!windows) return;
-  const cells = await get(`api/cells?window=${chosen ?? "latest"}`, "cells");
-  if (!cells) return;
-  if ((chosen ?? cells.start) !== cells.start) return; // the user moved on meanwhile
+  // Adding up many windows is work for the server: not every second.
+  if (total > 3600 && chosen === null && Date.now() - totalAsked < 5000) return;
+  totalAsked = Date.now();
+  const question = `api/cells?window=${chosen ?? "latest"}${total ? `&span=${total}` : ""}`;
+  asking = question;
+  const cells = await get(question, "cells");
+  if (!cells || asking !== question) return; // nothing new, or the user moved on meanwhile
   cells.cells.sort((a, b) => b.count - a.count);
-  most = Math.max(most, nice(cells.cells[0]?.count ?? 1));
+  most = Math.max(most, nice(Math.max(cells.cells[0]?.count ?? 0, 4)));
   map.show(cells.cells, most);
   $("legend").hidden = false;
   $("tick0").textContent = "0";
   $("tick1").textContent = number(Math.max(Math.round(most / 4), 1));
   $("tick2").textContent = number(most);
-  $("map-sum").textContent = `${number(cells.total)} pick-ups in ${number(cells.cells.length)} cells`;
+  const sum = document.createElement("b");
+  sum.textContent = number(cells.total);
+  $("map-sum").replaceChildren(sum, ` pick-up${cells.total === 1 ? "" : "s"} in ${number(cells.cells.length)} cell${cells.cells.length === 1 ? "" : "s"}`);
+  $("map-sum").hidden = false;
   const top = cells.cells.slice(0, 10);
   $("map").setAttribute("aria-label", `Map of pick-ups, ${span(cells.start, cells.end)}: ${number(cells.total)} in ${number(cells.cells.length)} cells`
     + (top.length ? `, most of them, ${number(top[0].count)}, in cell ${top[0].cell}` : ""));
@@ -113,10 +123,11 @@ function slide() {
   const slider = $("slider");
   for (const id of ["slider", "play", "live"]) $(id).disabled = !windows;
   if (!windows) return;
+  $("one-window").textContent = duration(1000 * windows.size).replace(/ 0 (s|min|h)$/, "");
   slider.max = starts.length - 1;
   const start = current();
   slider.value = chosen === null ? starts.length - 1 : place(chosen);
-  const text = span(start, start + windows.size);
+  const text = span(total ? Math.min(start, start + windows.size - total) : start, start + windows.size);
   $("when").textContent = text;
   slider.setAttribute("aria-valuetext", text);
   $("live").setAttribute("aria-pressed", String(chosen === null));
@@ -182,6 +193,13 @@ function choice(name, chosen) {
   }
 }
 choice("span", (seconds) => chart.span(Number(seconds)));
+choice("total", (seconds) => {
+  total = Number(seconds);
+  most = 1;
+  totalAsked = 0;
+  slide();
+  showCells().catch(() => { /* the next round says so */ });
+});
 choice("view", (name) => map.view(name));
 
 chart.span(86400);

@@ -175,12 +175,12 @@ func testResults(t *testing.T, s Store) {
 func testNothing(t *testing.T, s Store) { write(t, s) }
 
 func testMany(t *testing.T, s Store) {
-	docs := make([]sink.Document, 20_011) // more than a store takes at once
+	docs := make([]sink.Document, 4_611) // more than a store takes at once
 	for i := range docs {
 		docs[i] = Doc(fmt.Sprint("doc-", i), uint64(i+1))
 	}
 	write(t, s, docs...)
-	for _, i := range []int{0, 63, 64, 4999, 16383, 16384, len(docs) - 1} {
+	for _, i := range []int{0, 63, 64, 1999, 4095, 4096, len(docs) - 1} {
 		want(t, s, docs[i].ID, docs[i].Version)
 	}
 }

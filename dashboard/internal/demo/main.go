@@ -34,8 +34,8 @@ func (m moving) Windows(ctx context.Context) (dashboard.Windows, error) { return
 func (m moving) Starts(ctx context.Context, from int64, limit int) ([]int64, error) {
 	return m.now().Starts(ctx, from, limit)
 }
-func (m moving) Cells(ctx context.Context, start int64) ([]dashboard.Cell, error) {
-	return m.now().Cells(ctx, start)
+func (m moving) Cells(ctx context.Context, from, to int64) ([]dashboard.Cell, error) {
+	return m.now().Cells(ctx, from, to)
 }
 func (m moving) Airports(ctx context.Context, from, to int64) ([]dashboard.AirportSum, error) {
 	return m.now().Airports(ctx, from, to)

@@ -5,8 +5,10 @@ package fake
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/mmcloughlin/geohash"
@@ -72,30 +74,32 @@ func (r Run) Starts(_ context.Context, from int64, limit int) ([]int64, error) {
 }
 
 // Cells implements dashboard.Source.
-func (r Run) Cells(_ context.Context, start int64) ([]dashboard.Cell, error) {
-	if r.Closed == 0 || start < first || start > r.last() {
-		return nil, nil
-	}
-	rnd := random(uint64(start), 1)
+func (r Run) Cells(_ context.Context, from, to int64) ([]dashboard.Cell, error) {
 	counts := map[string]int64{}
-	var order []string
+	for i := range r.Closed {
+		if start := int64(first + i*step); start >= from && start < to {
+			pickups(start, counts)
+		}
+	}
+	var cells []dashboard.Cell
+	for _, h := range slices.Sorted(maps.Keys(counts)) {
+		cells = append(cells, dashboard.Cell{Geohash: h, Count: counts[h]})
+	}
+	return cells, nil
+}
+
+// pickups adds one window's pick-ups to counts.
+func pickups(start int64, counts map[string]int64) {
+	rnd := random(uint64(start), 1)
 	for _, s := range spots {
 		for range int(s.pickups * busy(start) * (0.9 + 0.2*rnd.Float64())) {
 			lat, lon := s.lat+rnd.NormFloat64()*s.width, s.lon+rnd.NormFloat64()*s.width
 			if lat < 40.56 || lat > 40.878 || lon < -74.054 || lon > -73.722 {
 				continue
 			}
-			h := geohash.EncodeWithPrecision(lat, lon, 6)
-			if counts[h]++; counts[h] == 1 {
-				order = append(order, h)
-			}
+			counts[geohash.EncodeWithPrecision(lat, lon, 6)]++
 		}
 	}
-	cells := make([]dashboard.Cell, len(order))
-	for i, h := range order {
-		cells[i] = dashboard.Cell{Geohash: h, Count: counts[h]}
-	}
-	return cells, nil
 }
 
 // Airports implements dashboard.Source.
