@@ -66,7 +66,7 @@
 //
 //	0d 54 47 46 01   field 1, fixed32: "TGF" and the format version
 //	fields 2 to 14   the header: R4's fields, the cut, the children
-//	fields 15 to 25  the columns, one field each
+//	fields 15 to 25  the number of rows and the columns, one field each
 //	field 26         dead letters
 //	d9 01 + 8 bytes  field 27, fixed64: xxHash64 of all bytes before these eight
 //
