@@ -17,7 +17,7 @@ import (
 )
 
 // local is the project's own Kinesis with a stream "trips".
-func local(t *testing.T, shards int) *kinesis.Client {
+func local(t testing.TB, shards int) *kinesis.Client {
 	t.Helper()
 	server, err := localkinesis.Open(localkinesis.Config{Dir: t.TempDir()})
 	if err != nil {
@@ -44,7 +44,7 @@ func local(t *testing.T, shards int) *kinesis.Client {
 }
 
 // put writes records evenly over the hash keys and returns where each went.
-func put(t *testing.T, client *kinesis.Client, data [][]byte) (at []stream.Position, shard []stream.ShardID) {
+func put(t testing.TB, client *kinesis.Client, data [][]byte) (at []stream.Position, shard []stream.ShardID) {
 	t.Helper()
 	span := new(big.Int).Lsh(big.NewInt(1), 128)
 	for len(data) > 0 {

@@ -96,8 +96,7 @@ func (k *KCL) getShardIterator(ctx context.Context, in *kinesis.GetShardIterator
 		return res.(*kinesis.GetShardIteratorOutput), nil
 	})
 	if err != nil {
-		s.end(err)
-		return nil, err
+		return nil, s.unreadable(err)
 	}
 	marked := *out
 	marked.ShardIterator = s.mark(out.ShardIterator)
@@ -141,13 +140,11 @@ func (k *KCL) getRecords(ctx context.Context, in *kinesis.GetRecordsInput, send 
 		}
 		return res.(*kinesis.GetRecordsOutput), nil
 	})
-	if err != nil {
-		s.end(fmt.Errorf("read %s: %w", s.shard, err))
-		return nil, err
+	if err == nil {
+		err = s.take(out)
 	}
-	if err := s.take(out); err != nil {
-		s.end(err)
-		return nil, err
+	if err != nil {
+		return nil, s.unreadable(err)
 	}
 	carried := *out
 	carried.Records = carrier(s.bytes, out.Records)
@@ -160,9 +157,17 @@ func (k *KCL) getRecords(ctx context.Context, in *kinesis.GetRecordsInput, send 
 	return &carried, nil
 }
 
+// unreadable ends the session because of a call's failure, unless the failure
+// came of its end, and returns what the library is told.
+func (s *session) unreadable(err error) error {
+	s.end(fmt.Errorf("read %s: %w", s.shard, err))
+	return errSessionOver
+}
+
 // take keeps a reply for ProcessRecords.
 func (s *session) take(out *kinesis.GetRecordsOutput) error {
 	s.batch, s.bytes, s.children = out.Records, 0, out.ChildShards
+	s.atEnd = out.NextShardIterator == nil
 	for _, r := range out.Records {
 		seq := aws.ToString(r.SequenceNumber)
 		if stream.CompareSequence(seq, s.last) <= 0 {

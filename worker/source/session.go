@@ -47,6 +47,7 @@ type session struct {
 	batch    []types.Record // of the last call, not handed over yet
 	bytes    int            // its data
 	last     string         // last sequence read
+	atEnd    bool           // the shard is closed and this was its last call
 	children []types.ChildShard
 	pace     pace
 	recs     []Record
@@ -70,7 +71,11 @@ func (s *session) watch() {
 	if s.handler != nil {
 		s.handler.Close()
 	}
-	s.k.log.Info("shard given up", zap.String("shard", string(s.shard)), zap.Uint64("epoch", uint64(s.held.Epoch())),
+	level := zap.InfoLevel
+	if s.failed() {
+		level = zap.WarnLevel
+	}
+	s.k.log.Log(level, "shard given up", zap.String("shard", string(s.shard)), zap.Uint64("epoch", uint64(s.held.Epoch())),
 		zap.NamedError("reason", why))
 }
 
@@ -97,9 +102,6 @@ func (s *session) call(what string, f func() error) bool {
 		return false
 	}
 	if err := f(); err != nil {
-		if s.ctx.Err() == nil {
-			s.k.log.Warn("shard failed", zap.String("shard", string(s.shard)), zap.String("in", what), zap.Error(err))
-		}
 		s.end(fmt.Errorf("%s of %s: %w", what, s.shard, err))
 		return false
 	}
@@ -134,6 +136,9 @@ func (s *session) deliver(behind time.Duration) {
 		clear(s.recs) // lets go of the data
 		return err
 	})
+	if s.atEnd {
+		return
+	}
 	now := time.Now()
 	wait := time.NewTimer(s.pace.next(bytes, now).Sub(now))
 	defer wait.Stop()
