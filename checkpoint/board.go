@@ -219,7 +219,7 @@ func (b *Board) get(ctx context.Context, key string, v any) (uint64, error) {
 		return 0, fmt.Errorf("read the key %s of %s: %w", key, b.bucket, err)
 	}
 	if err := json.Unmarshal(e.Value(), v); err != nil {
-		return e.Revision(), fmt.Errorf("the key %s of %s is %w: %v", key, b.bucket, ErrCorrupt, err)
+		return e.Revision(), fmt.Errorf("the key %s of %s is %w: %w", key, b.bucket, ErrCorrupt, err)
 	}
 	return e.Revision(), nil
 }
@@ -269,7 +269,7 @@ func (b *Board) watch(ctx context.Context, keys string, fn func(key string, valu
 				return ctx.Err()
 			case e := <-values:
 				if err := fn(e.Key(), e.Value()); err != nil {
-					return fmt.Errorf("the key %s of %s is %w: %v", e.Key(), b.bucket, ErrCorrupt, err)
+					return fmt.Errorf("the key %s of %s is %w: %w", e.Key(), b.bucket, ErrCorrupt, err)
 				}
 			}
 		}

@@ -9,7 +9,7 @@ import (
 	"github.com/tripgrid/tripgrid/stream"
 )
 
-// ErrConservation: a checkpoint's counters do not add up (R21). Something
+// ErrConservation says that a checkpoint's counters do not add up (R21). Something
 // between Kinesis and the windows lost or repeated trips; such a checkpoint is
 // not committed.
 var ErrConservation = errors.New("the conservation law is violated")

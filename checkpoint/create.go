@@ -9,7 +9,7 @@ import (
 	"github.com/tripgrid/tripgrid/stream"
 )
 
-// ErrMismatch: the job exists and is another one than asked for.
+// ErrMismatch says that the job exists and is another one than asked for.
 var ErrMismatch = errors.New("the job is another one")
 
 // CreateJob begins a job: manifest 0 and HEAD {generation 1, n 0}, created only

@@ -12,7 +12,7 @@ import (
 	"io"
 )
 
-// ErrCorrupt: an object is not what was written, or of a version that this
+// ErrCorrupt says that an object is not what was written, or of a version that this
 // binary does not know. The error text names the object.
 var ErrCorrupt = errors.New("corrupt")
 
@@ -47,7 +47,7 @@ func decodeDocument(kind, name string, data []byte, body any) error {
 		Format   int    `json:"format"`
 	}
 	if err := json.Unmarshal(data, &probe); err != nil {
-		return fmt.Errorf("%s %s is %w: %v", kind, name, ErrCorrupt, err)
+		return fmt.Errorf("%s %s is %w: %w", kind, name, ErrCorrupt, err)
 	}
 	if probe.Tripgrid != kind {
 		return fmt.Errorf("%s %s is %w: it says it is a %q", kind, name, ErrCorrupt, probe.Tripgrid)
@@ -58,13 +58,13 @@ func decodeDocument(kind, name string, data []byte, body any) error {
 	}
 	var d document
 	if err := decodeStrict(data, &d); err != nil {
-		return fmt.Errorf("%s %s is %w: %v", kind, name, ErrCorrupt, err)
+		return fmt.Errorf("%s %s is %w: %w", kind, name, ErrCorrupt, err)
 	}
 	if got := sumHex(d.Body); got != d.SHA256 {
 		return fmt.Errorf("%s %s is %w: its checksum is %.12s, it says %.12s", kind, name, ErrCorrupt, got, d.SHA256)
 	}
 	if err := decodeStrict(d.Body, body); err != nil {
-		return fmt.Errorf("%s %s is %w: %v", kind, name, ErrCorrupt, err)
+		return fmt.Errorf("%s %s is %w: %w", kind, name, ErrCorrupt, err)
 	}
 	return nil
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/tripgrid/tripgrid/stream"
 )
 
-// ErrBroken: the generation's log is not the one that its checkpoints were
+// ErrBroken says that the generation's log is not the one that its checkpoints were
 // taken from (R16). It is not cured by an older part: everybody stops.
 var ErrBroken = errors.New("the generation's log is broken")
 

@@ -109,7 +109,7 @@ func (s *Service) Run(ctx context.Context) error {
 			if err := json.Unmarshal(data, &a); err != nil {
 				return err
 			}
-			send(Asked{a.Above})
+			send(Asked(a))
 			return nil
 		})
 	})
@@ -159,7 +159,6 @@ func (s *Service) loop(ctx context.Context, start Start, in <-chan Event) error 
 		} else {
 			timer.Reset(max(0, time.Until(next)))
 		}
-		actions = nil
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

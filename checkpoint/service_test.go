@@ -154,10 +154,7 @@ func TestServiceCommitsPurgesAndSweeps(t *testing.T) {
 	}
 	// HEAD retains 4, 3, 2: checkpoint 2 bounds the purge at its anchor 20, and
 	// checkpoint 1's objects, manifest included, are swept (R12, R11).
-	for {
-		if wait(t, r.purged, "purge") == 20 {
-			break
-		}
+	for wait(t, r.purged, "purge") != 20 {
 	}
 	swept := 0
 	for swept < 1+shellPartitions+1 { // manifest 0, then checkpoint 1

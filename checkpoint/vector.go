@@ -72,7 +72,7 @@ type Counters struct {
 	Queries []QueryCounters `json:"queries"`
 }
 
-// ShardCounters: Items = Applied + Repeated + Outside + Dead.
+// ShardCounters are of a shard in a partition: Items = Applied + Repeated + Outside + Dead.
 type ShardCounters struct {
 	Shard    stream.ShardID `json:"shard"`
 	Items    uint64         `json:"items"`
@@ -82,7 +82,7 @@ type ShardCounters struct {
 	Dead     uint64         `json:"dead"`
 }
 
-// QueryCounters: trips applied = Filtered + Late + Open + Retired.
+// QueryCounters are of a query in a partition: trips applied = Filtered + Late + Open + Retired.
 type QueryCounters struct {
 	Query    string `json:"query"`
 	Filtered uint64 `json:"filtered"`
