@@ -231,7 +231,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"a cut gzip", []string{write(t, "cut.gz", zip[:len(zip)-3])}, "cut short"},
 		{"a cut gzip header", []string{write(t, "cut.gz", zip[:5])}, "cut short"},
 		{"a damaged gzip", []string{write(t, "bad.gz", zip[:len(zip)-8]+"12345678")}, "damaged"},
-		{"a gzip and more", []string{write(t, "more.gz", zip+"more")}, "damaged"},
+		{"a gzip and more", []string{write(t, "more.gz", zip+"more than that")}, "damaged"},
 		{"one good, one absent", []string{write(t, "good", debs2015), "absent.csv"}, "absent.csv"},
 	} {
 		f, err := Open(t.Context(), row.paths, Options{})
