@@ -1,77 +1,36 @@
+//go:build unix
+
 package window
 
 import (
 	"fmt"
-	"math"
-	"math/rand/v2"
+	"syscall"
 	"testing"
-	"time"
 
 	"github.com/tripgrid/tripgrid/stream"
-	"github.com/tripgrid/tripgrid/trip"
 )
 
-// benchLog is what a partition of 16 gets of some hours of New York: eight
-// shards, frames of 256 trips in the order of their drop-offs, hot cells, 4% of
-// the trips to an airport, 56-digit sequence numbers.
-func benchLog(frames, rows int) (cfg Config, log [][]byte) {
-	const shards, partitions = 8, 16
-	queries, _ := Queries(trip.GeofenceBBox, 10*time.Minute)
-	cfg = Config{Job: "taxi", Generation: 1, Nonce: testNonce, Partitions: partitions, Queries: queries}
-	rng := rand.New(rand.NewPCG(1, 2))
-	var cells []trip.Cell
-	for len(cells) < 4096 {
-		c := trip.CellOf(40.75+rng.NormFloat64()*0.04, -73.97+rng.NormFloat64()*0.04, trip.MaxPrecision)
-		if PartitionOf(c.Prefix(CellPrecision), partitions) == 0 {
-			cells = append(cells, c)
-		}
+// BenchmarkApply is the whole way of a row: decode, both queries, windows
+// fired. Trips are records of their own, or 25 in one (KPL).
+func BenchmarkApply(b *testing.B) {
+	for _, aggregate := range []int{1, 25} {
+		b.Run(fmt.Sprintf("aggregate=%d", aggregate), func(b *testing.B) { benchmarkApply(b, aggregate) })
 	}
-	var last [shards]stream.Position
-	sequence, now := 0, day.UnixNano()
-	for s := range shards {
-		cfg.Shards = append(cfg.Shards, stream.ShardID(fmt.Sprintf("shardId-%012d", s)))
-	}
-	for i := range frames {
-		s := i % shards
-		f := stream.Frame{Header: stream.Header{Nonce: testNonce, Shard: cfg.Shards[s], Epoch: 1, Writer: 9, After: last[s]}}
-		at := now
-		for range rows {
-			sequence++
-			at += rng.Int64N(int64(time.Second))
-			r := stream.Row{
-				Pos:       stream.Position{Seq: fmt.Sprintf("49%044d%010d", s, sequence)},
-				EventTime: at / 1e9 * 1e9, Duration: int64(math.Exp(rng.NormFloat64()*0.7+6.5)) * 1e9,
-				Pickup: cells[rng.IntN(len(cells))], Dropoff: cells[rng.IntN(len(cells))], TotalCents: rng.Int64N(6000),
-			}
-			if rng.IntN(100) < 4 {
-				r.Airport = trip.Airport(1 + rng.IntN(2))
-			}
-			f.Rows = append(f.Rows, r)
-		}
-		last[s] = f.Rows[rows-1].Pos
-		f.Upto, f.Watermark = last[s], now
-		if s == shards-1 {
-			now = at
-		}
-		log = append(log, stream.Append(nil, &f))
-	}
-	return cfg, log
 }
 
-// BenchmarkApply is the whole way of a row: decode, both queries, windows fired.
-func BenchmarkApply(b *testing.B) {
-	const rows = 256
-	cfg, log := benchLog(4096, rows)
+const benchRows = 256
+
+func benchmarkApply(b *testing.B, aggregate int) {
+	cfg, log := benchLog(4096, benchRows, aggregate)
 	var m *Machine
 	documents, bytes := 0, 0
+	done := measure(b)
 	for b.Loop() {
 		if m == nil || int(m.Next())-FirstMessage == len(log) {
-			b.StopTimer()
 			var err error
 			if m, err = New(cfg); err != nil {
 				b.Fatal(err)
 			}
-			b.StartTimer()
 		}
 		data := log[m.Next()-FirstMessage]
 		bytes += len(data)
@@ -82,33 +41,50 @@ func BenchmarkApply(b *testing.B) {
 			documents += len(step.Documents)
 		}
 	}
-	report(b, rows)
-	b.ReportMetric(float64(documents)/float64(b.N*rows), "documents/row")
-	b.ReportMetric(float64(bytes)/float64(b.N*rows), "bytes/row")
+	done()
+	b.ReportMetric(float64(documents)/float64(b.N*benchRows), "documents/row")
+	b.ReportMetric(float64(bytes)/float64(b.N*benchRows), "bytes/row")
 }
 
 // BenchmarkDecode is the share of stream.Decode in BenchmarkApply.
 func BenchmarkDecode(b *testing.B) {
-	const rows = 256
-	_, log := benchLog(256, rows)
-	var f stream.Frame
-	for i := 0; b.Loop(); i++ {
-		if err := stream.Decode(log[i%len(log)], &f); err != nil {
-			b.Fatal(err)
-		}
+	for _, aggregate := range []int{1, 25} {
+		b.Run(fmt.Sprintf("aggregate=%d", aggregate), func(b *testing.B) {
+			_, log := benchLog(256, benchRows, aggregate)
+			var f stream.Frame
+			done := measure(b)
+			for i := 0; b.Loop(); i++ {
+				if err := stream.Decode(log[i%len(log)], &f); err != nil {
+					b.Fatal(err)
+				}
+			}
+			done()
+		})
 	}
-	report(b, rows)
 }
 
-func report(b *testing.B, rows int) {
+// measure reports the processor time of a row beside the clock's, which means
+// little on a busy machine.
+func measure(b *testing.B) (done func()) {
 	b.ReportAllocs()
-	b.ReportMetric(float64(b.N)*float64(rows)/b.Elapsed().Seconds(), "rows/s")
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(rows), "ns/row")
+	cpu := func() float64 {
+		var u syscall.Rusage
+		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+			b.Fatal(err)
+		}
+		return float64(u.Utime.Nano() + u.Stime.Nano())
+	}
+	start := cpu()
+	return func() {
+		used := (cpu() - start) / float64(b.N) / benchRows
+		b.ReportMetric(used, "cpu-ns/row")
+		b.ReportMetric(1e9/used, "rows/cpu-s")
+	}
 }
 
 // BenchmarkSnapshot encodes and restores a partition with some open windows.
 func BenchmarkSnapshot(b *testing.B) {
-	cfg, log := benchLog(512, 256)
+	cfg, log := benchLog(512, 256, 25)
 	m, err := New(cfg)
 	if err != nil {
 		b.Fatal(err)
@@ -142,35 +118,4 @@ func BenchmarkSnapshot(b *testing.B) {
 			}
 		}
 	})
-}
-
-// TestFlatMemory: applying rows allocates nothing, and windows that retired
-// leave nothing behind but a bounded pool.
-func TestFlatMemory(t *testing.T) {
-	cfg, log := benchLog(2048, 64)
-	m, err := New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var most, least int
-	for i, data := range log {
-		if err := m.Apply(FirstMessage+uint64(i), data); err != nil {
-			t.Fatal(err)
-		}
-		for _, ok := m.Step(); ok; _, ok = m.Step() {
-		}
-		st := m.Status()
-		most, least = max(most, st.OpenPanes), st.OpenPanes
-	}
-	if most > 40 || least == 0 || len(m.panes.free) == 0 || len(m.panes.free) > maxFreePanes {
-		t.Errorf("at most %d open panes, %d at the end, %d free", most, least, len(m.panes.free))
-	}
-	var f stream.Frame
-	if err := stream.Decode(log[len(log)-1], &f); err != nil {
-		t.Fatal(err)
-	}
-	o, late := m.operators[0], make([]uint64, len(f.Rows))
-	if n := testing.AllocsPerRun(100, func() { o.apply(f.Rows, m.watermark, &m.panes, late, 1) }); n != 0 {
-		t.Errorf("%v allocations to apply %d rows", n, len(f.Rows))
-	}
 }

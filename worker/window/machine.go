@@ -209,13 +209,13 @@ func (m *Machine) applyItems(s *shard) {
 	if cap(m.late) < len(rows) {
 		m.late = make([]uint64, len(rows)+len(rows)/2)
 	}
-	late, any := m.late[:len(rows)], false
+	late, some := m.late[:len(rows)], false
 	for i, o := range m.operators {
 		if o.apply(rows, m.watermark, &m.panes, late, 1<<i) {
-			any = true
+			some = true
 		}
 	}
-	if any {
+	if some {
 		for i := range rows {
 			if late[i] != 0 {
 				m.emitLate(s.Shard, &rows[i], late[i])

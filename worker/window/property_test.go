@@ -74,12 +74,15 @@ func drawSimulation(t *rapid.T) *simulation {
 // of the log emits the same documents under the same versions, completes the
 // same cuts with the same bytes, and ends in the same state.
 func TestReplay(t *testing.T) {
-	completed := 0
+	completed, overflowed := 0, uint64(0)
 	rapid.Check(t, func(t *rapid.T) {
 		s := drawSimulation(t)
+		s.config.QueueLimit = rapid.SampledFrom([]int{0, 3000, 800}).Draw(t, "queue limit")
 		for p, log := range s.logs {
-			straight := run(t, s.machine(t, p), log)
+			m := s.machine(t, p)
+			straight := run(t, m, log)
 			completed += len(straight.cuts)
+			overflowed += m.Status().Overflowed
 			for i, n := range straight.cuts {
 				c := s.config
 				c.Partition = stream.Partition(p)
@@ -109,8 +112,8 @@ func TestReplay(t *testing.T) {
 			}
 		}
 	})
-	if completed < 100 {
-		t.Errorf("only %d cuts were completed: the simulation is too wild", completed)
+	if completed < 100 || overflowed == 0 {
+		t.Errorf("only %d cuts were completed, %d cancelled by a full queue: the simulation is no test", completed, overflowed)
 	}
 }
 

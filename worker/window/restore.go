@@ -27,7 +27,7 @@ func Restore(cfg Config, body []byte) (*Machine, []sink.Document, error) {
 	r := &reader{b: body}
 	docs, err := m.restore(r)
 	if r.err != nil { // the reason for whatever else was found
-		err = fmt.Errorf("%w: state of partition %s at byte %d: %s", checkpoint.ErrCorrupt, cfg.Partition, len(body)-len(r.b), r.err)
+		err = fmt.Errorf("%w: state of partition %s at byte %d: %w", checkpoint.ErrCorrupt, cfg.Partition, len(body)-len(r.b), r.err)
 	}
 	if err != nil {
 		return nil, nil, err
@@ -91,11 +91,12 @@ func (m *Machine) restoreShards(r *reader) (applied uint64) {
 	var prev stream.ShardID
 	n := r.count(25)
 	for i := range n {
-		s, id := restoreShard(r), stream.ShardID("")
+		s := restoreShard(r)
 		if r.err != nil {
 			return 0
 		}
-		if id = s.Shard; i > 0 && id <= prev {
+		id := s.Shard
+		if i > 0 && id <= prev {
 			r.fail("shard %s follows %s", id, prev)
 			return 0
 		}

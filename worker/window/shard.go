@@ -139,15 +139,15 @@ func (set *shardSet) ended(id stream.ShardID) bool {
 // hold sets a child's watermark to the least final one of its parents. An open
 // parent is in the partition's minimum itself.
 func (set *shardSet) hold(child *shard) {
-	least, any := int64(0), false
+	least, some := int64(0), false
 	for _, id := range child.Parents {
 		if set.ended(id) {
-			if w := set.find(id).Watermark; !any || w < least {
-				least, any = w, true
+			if w := set.find(id).Watermark; !some || w < least {
+				least, some = w, true
 			}
 		}
 	}
-	if any {
+	if some {
 		child.Watermark = least
 	}
 }
@@ -156,14 +156,14 @@ func (set *shardSet) hold(child *shard) {
 // open shards that are not idle and dormant ones, never less than before. A
 // final shard's idleness does not count.
 func (set *shardSet) watermark(current int64) int64 {
-	least, any := int64(0), false
+	least, some := int64(0), false
 	for _, s := range set.sorted {
 		in := s.State == checkpoint.Dormant || s.State == checkpoint.Open && (!s.Idle || s.Final)
-		if in && (!any || s.Watermark < least) {
-			least, any = s.Watermark, true
+		if in && (!some || s.Watermark < least) {
+			least, some = s.Watermark, true
 		}
 	}
-	if !any {
+	if !some {
 		return current
 	}
 	return max(current, least)
