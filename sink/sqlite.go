@@ -112,7 +112,7 @@ func OpenSQLite(path string) (*SQLite, error) {
 	}
 	s := &SQLite{path: abs, turn: make(chan struct{}, 1)}
 	if err := s.open(); err != nil {
-		s.closeAll()
+		_ = s.closeAll() // the first error is the one to tell
 		return nil, s.explain("open", err)
 	}
 	return s, nil

@@ -43,14 +43,18 @@ export function createChart({ stage, svg, tip, read, onPick }) {
     }
     svg.append(node("text", { x: pad.left - 8, y: pad.top + 19, "text-anchor": "end" }, "min"));
     times(from, to, width, height, x);
-    for (const code of codes) line(code, x, y, width);
+    const ends = codes.map((code) => line(code, x, y)).filter(Boolean).sort((a, b) => a.y - b.y);
+    ends.forEach((end, i) => { // names must not lie on one another
+      if (i && end.y - ends[i - 1].y < 14 && Math.abs(end.x - ends[i - 1].x) < 34) end.y = ends[i - 1].y + 14;
+      svg.append(node("text", { class: `end ${end.code}`, x: Math.min(end.x + 6, width - 30), y: end.y + 4 }, end.code));
+    });
     if (shown !== null && shown >= from && shown <= to) {
       svg.append(node("line", { class: "shown", x1: x(shown), x2: x(shown), y1: pad.top, y2: height - pad.bottom }));
     }
     if (cursor !== null) mark();
     const newest = list.at(-1);
-    const ends = codes.map((c) => (newest[c] ? `${c} ${minutes(newest[c].average)}` : `${c} no trips`)).join(", ");
-    svg.setAttribute("aria-label", `Average trip duration, up to ${span(newest.start, newest.end)}. There: ${ends}.`);
+    const words = codes.map((c) => (newest[c] ? `${c} ${minutes(newest[c].average)}` : `${c} no trips`)).join(", ");
+    svg.setAttribute("aria-label", `Average trip duration, up to ${span(newest.start, newest.end)}. There: ${words}.`);
   }
 
   function times(from, to, width, height, x) {
@@ -69,9 +73,10 @@ export function createChart({ stage, svg, tip, read, onPick }) {
     }
   }
 
-  function line(code, x, y, width) {
+  // line draws one airport's line and returns where it ends.
+  function line(code, x, y) {
     // Several windows on one pixel become one point: their trips' average.
-    const bucket = Math.max(step, (1.5 * (view.to - view.from)) / Math.max(width - pad.left - pad.right, 1));
+    const bucket = Math.max(step, (1.5 * (view.to - view.from)) / Math.max(view.width - pad.left - pad.right, 1));
     const points = [];
     let place = null;
     for (const w of list) {
@@ -84,7 +89,7 @@ export function createChart({ stage, svg, tip, read, onPick }) {
       p.trips += w[code].trips;
       p.v = p.sum / p.trips;
     }
-    if (!points.length) return;
+    if (!points.length) return null;
     // A pause is a gap in the line, not a slope.
     const hole = Math.max(6 * step, 6 * bucket);
     let path = "";
@@ -96,7 +101,7 @@ export function createChart({ stage, svg, tip, read, onPick }) {
     });
     svg.append(node("path", { class: `line ${code}`, d: path }));
     const end = points.at(-1);
-    svg.append(node("text", { class: `end ${code}`, x: Math.min(x(end.t) + 6, width - 30), y: y(end.v) + 4 }, code));
+    return { code, x: x(end.t), y: y(end.v) };
   }
 
   // mark shows the cursor's window: a line, the values, and a word for readers.

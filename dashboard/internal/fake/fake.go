@@ -46,8 +46,8 @@ var spots = []spot{
 // busy is the daily curve: a factor by the hour.
 func busy(unix int64) float64 {
 	h := float64(unix%86400) / 3600
-	return 0.12 + 0.75*math.Exp(-math.Pow(h-8.7, 2)/5) + 0.95*math.Exp(-math.Pow(h-19, 2)/9) +
-		0.6*math.Exp(-math.Pow(h-13.5, 2)/14) + 0.35*math.Exp(-math.Pow(h-24, 2)/6) + 0.35*math.Exp(-math.Pow(h, 2)/4)
+	hump := func(height, at, width float64) float64 { return height * math.Exp(-(h-at)*(h-at)/width) }
+	return 0.12 + hump(0.75, 8.7, 5) + hump(0.95, 19, 9) + hump(0.6, 13.5, 14) + hump(0.35, 24, 6) + hump(0.35, 0, 4)
 }
 
 func random(a, b uint64) *rand.Rand { return rand.New(rand.NewPCG(a, b)) }
