@@ -154,7 +154,11 @@ func (s *Shard) read(rec *source.Record, ev *trip.Event) *outlet {
 		})
 	}
 	if o.open.full(s.w.cfg.FrameRows) {
-		o.full = true
+		if len(o.queue) == 0 {
+			o.cutSegment(&s.prefix)
+		} else {
+			o.full = true
+		}
 		o.signal()
 	}
 	return o
