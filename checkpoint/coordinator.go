@@ -50,8 +50,9 @@ type Coordinator struct {
 	next     time.Time // the next barrier, when idle
 	retry    time.Time // an action that failed is tried again
 	wanted   bool
-	// Consecutive failures: disputes are unequal vectors.
-	timeouts, disputes, violations, retries int
+	// Consecutive failures: disputes are unequal vectors. drains are commits at
+	// which only documents were pending.
+	timeouts, disputes, violations, retries, drains int
 }
 
 // maxViolations is after how many refused checkpoints in a row the coordinator
@@ -60,13 +61,13 @@ const maxViolations = 3
 
 // withDefaults fills in the zero fields.
 func (c Config) withDefaults() Config {
-	if c.Interval <= 0 {
+	if c.Interval == 0 {
 		c.Interval = 10 * time.Second
 	}
-	if c.Timeout <= 0 {
+	if c.Timeout == 0 {
 		c.Timeout = 3 * c.Interval
 	}
-	if c.Retain <= 0 {
+	if c.Retain == 0 {
 		c.Retain = 3
 	}
 	if c.Nonce == 0 {

@@ -9,7 +9,7 @@ import (
 )
 
 // drainPause is how soon a checkpoint follows one at which every shard was
-// FINAL but documents were pending.
+// FINAL but documents were pending; it doubles each time, up to the interval.
 const drainPause = 250 * time.Millisecond
 
 // prepare encodes the commit of m; it is sent, byte for byte, until it is
@@ -88,7 +88,10 @@ func (c *Coordinator) committed() []Action {
 	c.known = retained
 	c.phase, c.retries = idle, 0
 	if m.Drained() && !Finished(m) {
-		c.next = minTime(c.next, c.now.Add(drainPause))
+		c.next = minTime(c.next, c.now.Add(drainPause<<min(c.drains, 16)))
+		c.drains++
+	} else {
+		c.drains = 0
 	}
 	out := []Action{
 		Complete{Completed{N: m.N, Manifest: ref}},

@@ -11,7 +11,7 @@ import (
 
 // ErrBroken says that the generation's log is not the one that its checkpoints were
 // taken from (R16). It is not cured by an older part: everybody stops.
-var ErrBroken = errors.New("the generation's log is broken")
+var ErrBroken = stream.ErrBroken
 
 // Fallback says which object could not be used, and why.
 type Fallback struct {

@@ -163,7 +163,7 @@ func (s *Service) loop(ctx context.Context, start Start, in <-chan Event) error 
 		case <-ctx.Done():
 			return ctx.Err()
 		case e := <-in:
-			actions = c.Step(e)
+			actions = append(c.Step(Tick{time.Now()}), c.Step(e)...)
 		case <-s.wanted:
 			actions = append(c.Step(Tick{time.Now()}), c.Step(Wanted{})...)
 		case <-timer.C:

@@ -40,9 +40,13 @@ var _ checkpoint.Store = (*Store)(nil)
 // Open opens the folder, creates it if it is missing, and removes what killed
 // writers left behind.
 func Open(root string) (*Store, error) {
-	s := &Store{root: root, synced: make(map[string]bool), step: func(string) {}}
-	if err := os.MkdirAll(filepath.Join(root, tempDir), 0o755); err != nil {
+	root, err := filepath.Abs(root)
+	if err != nil {
 		return nil, fmt.Errorf("open the checkpoint folder: %w", err)
+	}
+	s := &Store{root: root, synced: make(map[string]bool), step: func(string) {}}
+	if err := mkdirAll(filepath.Join(root, tempDir)); err != nil {
+		return nil, fmt.Errorf("open the checkpoint folder: %w", describe(err))
 	}
 	if err := s.removeDead(); err != nil {
 		return nil, fmt.Errorf("clean the checkpoint folder: %w", err)
