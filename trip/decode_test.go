@@ -58,12 +58,12 @@ func TestDecodeTrip(t *testing.T) {
 }
 
 // edit replaces a part of someTrip, which has to be there.
-func edit(t *testing.T, old, new string) string {
+func edit(t *testing.T, old, replacement string) string {
 	t.Helper()
 	if !strings.Contains(someTrip, old) {
 		t.Fatalf("%q is not in the trip", old)
 	}
-	return strings.Replace(someTrip, old, new, 1)
+	return strings.Replace(someTrip, old, replacement, 1)
 }
 
 func TestDecodeReasons(t *testing.T) {

@@ -129,11 +129,11 @@ func naiveParseTime(text string) (int64, bool) {
 		return 0, false
 	}
 	h, _ := strconv.Atoi(hours)
-	min, _ := strconv.Atoi(minutes)
-	if h > 23 || min > 59 {
+	m60, _ := strconv.Atoi(minutes)
+	if h > 23 || m60 > 59 {
 		return 0, false
 	}
-	east := time.Duration(h)*time.Hour + time.Duration(min)*time.Minute
+	east := time.Duration(h)*time.Hour + time.Duration(m60)*time.Minute
 	if sign == "-" {
 		east = -east
 	}

@@ -152,20 +152,20 @@ func (r *fields) scanObject(data []byte, i int) int {
 		return i + 1
 	}
 	for {
-		start, escaped := i+1, false
-		if i, escaped = scanString(data, i); i < 0 {
-			return i
+		end, escaped := scanString(data, i)
+		if end < 0 {
+			return end
 		}
-		name := data[start : i-1]
+		name := data[i+1 : end-1]
 		if escaped {
 			var scratch [64]byte
 			name = appendUnescaped(scratch[:0], name)
 		}
 		field := &r[fieldOf(name)]
-		if i = skipSpace(data, i); i == len(data) || data[i] != ':' {
+		if i = skipSpace(data, end); i == len(data) || data[i] != ':' {
 			return ^i
 		}
-		start = skipSpace(data, i+1)
+		start := skipSpace(data, i+1)
 		if i = scanValue(data, start, 1, field); i < 0 {
 			return i
 		}
