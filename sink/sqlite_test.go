@@ -191,7 +191,7 @@ func TestSQLiteIsDurable(t *testing.T) {
 // A reader sees all of a Write's transaction or nothing of it, while writers go on.
 func TestSQLiteReadsWhileWriting(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "r.db"))
-	const cells = 100
+	const cells = 40
 	write := func(v uint64) {
 		var docs []sink.Document
 		for i := range cells {
@@ -203,7 +203,7 @@ func TestSQLiteReadsWhileWriting(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for v := range uint64(30) {
+		for v := range uint64(12) {
 			write(v + 2)
 		}
 	}()
@@ -338,11 +338,11 @@ func TestSQLiteErrors(t *testing.T) {
 	t.Run("disk full", func(t *testing.T) {
 		create(t, 0)
 		s := open(t, path)
-		if err := s.LimitPages(24); err != nil {
+		if err := s.LimitPages(20); err != nil {
 			t.Fatal(err)
 		}
 		var docs []sink.Document
-		for i := range 1500 {
+		for i := range 700 {
 			docs = append(docs, sinktest.Doc(fmt.Sprint("id", i), 1))
 		}
 		_, err := s.Write(ctx, docs)
