@@ -85,18 +85,15 @@ func (c *demoCmd) Run(ctx context.Context, std streams) error {
 
 	var page errgroup.Group
 	page.Go(func() error { return p.serve(ctx) })
+	reported := make(chan struct{})
 	report, stopReport := context.WithCancel(ctx)
-	page.Go(func() error {
-		tty := isTerminal(std.err)
-		interval := 10 * time.Second
-		if tty {
-			interval = 200 * time.Millisecond
-		}
-		producer.Report(report, std.err, tty, interval, p.sent)
-		return nil
-	})
+	go func() {
+		defer close(reported)
+		p.report(report, std.err)
+	}()
 	err = p.run(ctx)
 	stopReport()
+	<-reported
 	if err == nil {
 		err = c.finish(ctx, p, std)
 	} else if !errors.Is(err, context.Canceled) {
@@ -132,15 +129,19 @@ func (c *demoCmd) finish(ctx context.Context, p *pipeline, std streams) error {
 	return err
 }
 
-// sent is the producer's progress, once there is one.
-func (p *pipeline) sent() producer.Stats {
-	p.status.mu.Lock()
-	roles := p.status.roles
-	p.status.mu.Unlock()
-	if roles == nil {
-		return producer.Stats{}
+// report shows the producer's progress, from when there is one.
+func (p *pipeline) report(ctx context.Context, w io.Writer) {
+	select {
+	case <-p.started:
+	case <-ctx.Done():
+		return
 	}
-	return roles.producer.Stats()
+	tty := isTerminal(w)
+	interval := 10 * time.Second
+	if tty {
+		interval = 200 * time.Millisecond
+	}
+	producer.Report(ctx, w, tty, interval, p.producer.Stats)
 }
 
 // openLog writes everything to a file in the folder, and warnings to people.

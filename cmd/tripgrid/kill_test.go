@@ -146,8 +146,8 @@ func TestKilledTenTimes(t *testing.T) {
 	from := map[uint64]bool{}
 	for k := range kills {
 		c := start(t, args...)
-		// Somewhere in the k-th of ten equal stretches between 6% and 94%.
-		goal := uint64(trips) * uint64(60+88*k+rng.IntN(70)) / 1000
+		// Somewhere in the k-th of ten equal stretches between 6% and 86%.
+		goal := uint64(trips) * uint64(60+80*k+rng.IntN(60)) / 1000
 		base := uint64(0)
 		first := true
 		st := c.until(fmt.Sprintf("%d trips were read", goal), func(st dashboard.State) bool {

@@ -78,7 +78,8 @@ type pipeline struct {
 	pending     *sink.Pending
 	producer    *producer.Producer
 
-	status *status
+	status  *status
+	started chan struct{} // closed once the roles are there
 }
 
 // run drives the roles until everything is finished, one of them fails, or
@@ -104,6 +105,7 @@ func (p *pipeline) run(ctx context.Context) error {
 		return err
 	}
 	p.status.running(p)
+	close(p.started)
 
 	g, ctx := errgroup.WithContext(ctx)
 	role := func(name string, run func(context.Context) error) {
@@ -184,7 +186,7 @@ func (p *pipeline) final() bool {
 // openPipeline takes the folder and opens what is needed to say whether the
 // run can go on, and whether it has anything left to do.
 func openPipeline(ctx context.Context, opt options) (_ *pipeline, err error) {
-	p := &pipeline{opt: opt, log: opt.log}
+	p := &pipeline{opt: opt, log: opt.log, started: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			p.close()
