@@ -302,6 +302,12 @@ func TestOpenRefused(t *testing.T) {
 	if _, err := Open(Config{Dir: t.TempDir(), Addr: s.ln.Addr().String()}); err == nil {
 		t.Error("a taken address is accepted")
 	}
+	resp, err := http.Get(s.Endpoint()) // answered: Run runs
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	http.DefaultClient.CloseIdleConnections()
 	if err := s.Run(context.Background()); err == nil {
 		t.Error("a second Run is accepted")
 	}

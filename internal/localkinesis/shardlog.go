@@ -128,7 +128,10 @@ func (l *shardLog) flush() {
 	g, failed := l.group, l.failed
 	l.group = &commitGroup{start: g.start + int64(len(g.buf)), buf: l.spare[:0]}
 	l.spare = nil
-	last := l.segments[len(l.segments)-1]
+	var last *segment
+	if failed == nil { // a closed log has no segments
+		last = l.segments[len(l.segments)-1]
+	}
 	l.mu.Unlock()
 
 	g.done, g.err = true, failed
