@@ -61,9 +61,8 @@ func (q *queue) pop() (entry, bool) {
 
 // Step is what the shell does next.
 type Step struct {
-	// Documents go to the sink, in this order. The slice and the bodies are
-	// valid until the next call of Apply or Step; the strings for ever. No id
-	// is in a Step twice.
+	// Documents go to the sink, in this order. The slice is valid until the
+	// next call of Step, what it holds for ever. No id is in a Step twice.
 	Documents []sink.Document
 	// Aligned, if not 0, is the barrier whose cut the state is now: call Encode
 	// and Ack before the next Step.
@@ -176,7 +175,8 @@ func (m *Machine) enqueue(e entry) error {
 // false. Documents of one frame may come in several Steps.
 func (m *Machine) Step() (Step, bool) {
 	if m.handed {
-		m.docs, m.arena, m.handed = m.docs[:0], m.arena[:0], false
+		clear(m.docs) // their bodies are the shell's now
+		m.docs, m.handed = m.docs[:0], false
 	}
 	if m.cut {
 		m.cut = false

@@ -1,6 +1,7 @@
 package window
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -82,7 +83,7 @@ func (m *Machine) emitResult(f *firing, g *slot) {
 	cell, airport := f.op.cellOf(g.key), airportOf(g.key).String()
 	name := cell.String()
 	id := f.idPrefix + name
-	b, start := m.arena, len(m.arena)
+	b := m.scratch[:0]
 	b = append(append(append(b, `{"query":"`...), f.op.query.Name...), `","cell":"`...)
 	b = append(append(b, name...), `",`...)
 	if airport != "" {
@@ -102,7 +103,7 @@ func (m *Machine) emitResult(f *firing, g *slot) {
 	b = strconv.AppendFloat(append(b, `,"location":{"lat":`...), lat, 'f', -1, 64)
 	b = strconv.AppendFloat(append(b, `,"lon":`...), lon, 'f', -1, 64)
 	b = append(b, '}', '}')
-	m.emit(b, start, sink.Document{
+	m.emit(b, sink.Document{
 		ID: id, Query: f.op.query.Name, WindowStart: f.start, WindowEnd: f.end, Cell: name, Airport: airport,
 	})
 }
@@ -131,7 +132,7 @@ func appendAggregate(b []byte, a Aggregate, g *slot) []byte {
 // emitLate emits the document of a row that came after its windows had fired.
 // queries is the bit set of the queries that it is late for.
 func (m *Machine) emitLate(shard stream.ShardID, r *stream.Row, queries uint64) {
-	b, start := m.begin(sink.LateQuery, shard, r.Pos)
+	b := m.begin(sink.LateQuery, shard, r.Pos)
 	b = appendTime(append(b, `,"event_time":`...), r.EventTime, time.RFC3339Nano)
 	if m.watermark == trip.FinalWatermark {
 		b = append(b, `,"after_final":true`...)
@@ -153,12 +154,12 @@ func (m *Machine) emitLate(shard stream.ShardID, r *stream.Row, queries uint64) 
 	}
 	b = strconv.AppendInt(append(b, `,"duration_ms":`...), r.Duration/int64(time.Millisecond), 10)
 	b = strconv.AppendInt(append(b, `,"total_cents":`...), r.TotalCents, 10)
-	m.emit(append(b, '}'), start, sink.Document{ID: m.recordID(sink.LateQuery, shard, r.Pos), Query: sink.LateQuery})
+	m.emit(append(b, '}'), sink.Document{ID: m.recordID(sink.LateQuery, shard, r.Pos), Query: sink.LateQuery})
 }
 
 // emitDead emits the document of a record that is no valid event.
 func (m *Machine) emitDead(shard stream.ShardID, d *stream.Dead) {
-	b, start := m.begin(sink.DeadQuery, shard, d.Pos)
+	b := m.begin(sink.DeadQuery, shard, d.Pos)
 	b = appendString(append(b, `,"reason":`...), d.Reason)
 	b = strconv.AppendUint(append(b, `,"size":`...), uint64(d.Size), 10)
 	if d.Size > 0 {
@@ -171,15 +172,14 @@ func (m *Machine) emitDead(shard stream.ShardID, d *stream.Dead) {
 		b = base64.StdEncoding.AppendEncode(append(b, `,"raw_base64":"`...), d.Raw)
 		b = append(b, '"')
 	}
-	m.emit(append(b, '}'), start, sink.Document{ID: m.recordID(sink.DeadQuery, shard, d.Pos), Query: sink.DeadQuery})
+	m.emit(append(b, '}'), sink.Document{ID: m.recordID(sink.DeadQuery, shard, d.Pos), Query: sink.DeadQuery})
 }
 
 // begin begins the body of a late trip's or dead letter's document.
-func (m *Machine) begin(query string, shard stream.ShardID, pos stream.Position) (b []byte, start int) {
-	start = len(m.arena)
-	b = append(append(append(m.arena, `{"query":"`...), query...), `","shard":`...)
+func (m *Machine) begin(query string, shard stream.ShardID, pos stream.Position) []byte {
+	b := append(append(append(m.scratch[:0], `{"query":"`...), query...), `","shard":`...)
 	b = appendString(b, string(shard))
-	return appendString(append(b, `,"position":`...), pos.String()), start
+	return appendString(append(b, `,"position":`...), pos.String())
 }
 
 // recordID is the id of a late trip's or dead letter's document (R20).
@@ -187,11 +187,12 @@ func (m *Machine) recordID(query string, shard stream.ShardID, pos stream.Positi
 	return m.cfg.Job + "/" + query + "/" + string(shard) + "/" + pos.String()
 }
 
-// emit adds a document whose body is b[start:], b being the grown arena.
-func (m *Machine) emit(b []byte, start int, d sink.Document) {
-	m.arena = b
+// emit adds a document whose body is b, grown from m.scratch. The body gets its
+// own memory: who holds a document until the sink has it holds no other.
+func (m *Machine) emit(b []byte, d sink.Document) {
+	m.scratch = b
 	d.Version = m.version()
-	d.Body = b[start:len(b):len(b)]
+	d.Body = bytes.Clone(b)
 	m.docs = append(m.docs, d)
 }
 

@@ -105,7 +105,7 @@ type Machine struct {
 	// Output and memory for reuse.
 	frame    stream.Frame
 	docs     []sink.Document
-	arena    []byte // of the documents' bodies
+	scratch  []byte // a document's body is built here
 	handed   bool   // Step has returned docs
 	firing   firing
 	late     []uint64 // per row of the frame, the queries it is late for

@@ -41,7 +41,6 @@ func run(t *rapid.T, m *Machine, log [][]byte) *history {
 					t.Fatalf("R7: %s twice in a frame", d.ID)
 				}
 				ids[d.ID] = true
-				d.Body = slices.Clone(d.Body)
 				h.docs = append(h.docs, d)
 			}
 			if n := step.Aligned; n != 0 {
