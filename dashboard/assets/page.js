@@ -13,7 +13,7 @@ let starts = []; // of all windows that have pick-ups
 let chosen = null; // start of the window that the user picked, null for live
 let playing = null; // timer of the play-through
 let total = 0; // seconds that the map adds up; 0 for one window
-let totalAsked = 0; // when a longer span was asked for last
+let totalNext = 0, totalOf = null; // when to ask for a longer span again, and the window it ended with
 let asking = "";
 let most = 1; // the highest count seen: the map's scale does not jump about
 let phase = "";
@@ -66,12 +66,15 @@ const current = () => chosen ?? windows?.last ?? null;
 
 async function showCells() {
   if (!windows) return;
-  // Adding up many windows is work for the server: not every second.
-  if (total > 3600 && chosen === null && Date.now() - totalAsked < 5000) return;
-  totalAsked = Date.now();
+  // Adding up many windows is work for the server, which has a job to run: not
+  // every second, and at most a twentieth of the time.
+  const begin = Date.now();
+  if (total > 3600 && chosen === totalOf && begin < totalNext) return;
   const question = `api/cells?window=${chosen ?? "latest"}${total ? `&span=${total}` : ""}`;
   asking = question;
   const cells = await get(question, "cells");
+  totalNext = begin + Math.max(5000, 20 * (Date.now() - begin));
+  totalOf = chosen;
   if (!cells || asking !== question) return; // nothing new, or the user moved on meanwhile
   cells.cells.sort((a, b) => b.count - a.count);
   most = Math.max(most, nice(Math.max(cells.cells[0]?.count ?? 0, 4)));
@@ -196,7 +199,7 @@ choice("span", (seconds) => chart.span(Number(seconds)));
 choice("total", (seconds) => {
   total = Number(seconds);
   most = 1;
-  totalAsked = 0;
+  totalNext = 0;
   slide();
   showCells().catch(() => { /* the next round says so */ });
 });
@@ -212,6 +215,7 @@ for (;;) {
     showLost(null);
   } catch (error) {
     failures++;
+    totalNext = 0;
     bodies.clear(); // show everything again when it is back
     asked = 0;
     showLost(error, failures);
