@@ -174,7 +174,7 @@ func TestKilledTenTimes(t *testing.T) {
 	if len(from) < 5 {
 		t.Fatalf("the restarts began from %d different checkpoints, want at least 5", len(from))
 	}
-	equal(t, naive(t, dataset.Generate(dataset.GeneratorOptions{Seed: 1, Trips: trips}), "bbox", 10*time.Minute), exported(t, out, 10*time.Minute))
+	equal(t, naive(t, dataset.Generate(dataset.GeneratorOptions{Seed: 1, Trips: trips}), 0, "bbox", 10*time.Minute), exported(t, out, 10*time.Minute))
 	mustRun(t, "checkpoint", "verify", "--dir", filepath.Join(dir, "run"))
 }
 
@@ -256,7 +256,7 @@ func TestDamagedPartFallsBack(t *testing.T) {
 			t.Errorf("the run does not say that it refused the %s part %s:\n%s", d.name, base, stderr)
 		}
 	}
-	equal(t, naive(t, dataset.Generate(dataset.GeneratorOptions{Seed: 1, Trips: trips}), "bbox", 10*time.Minute), exported(t, out, 10*time.Minute))
+	equal(t, naive(t, dataset.Generate(dataset.GeneratorOptions{Seed: 1, Trips: trips}), 0, "bbox", 10*time.Minute), exported(t, out, 10*time.Minute))
 }
 
 // TestNoPartIsValid: if no retained checkpoint has a usable part of a

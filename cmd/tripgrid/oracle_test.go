@@ -72,13 +72,14 @@ func anyHas(boxes []box, lat, lon float64) bool {
 	return false
 }
 
-// naive computes the documents of a data set by key "query cell airport start".
-func naive(t testing.TB, d dataset.Dataset, profile string, window time.Duration) map[string]result {
+// naive computes the documents of a data set, from a trip on, by key
+// "query cell airport start".
+func naive(t testing.TB, d dataset.Dataset, from int64, profile string, window time.Duration) map[string]result {
 	t.Helper()
 	prof := naiveProfileOf(profile)
 	out := map[string]result{}
 	buf := make([]trip.Trip, 4096)
-	for i := int64(0); i < d.Len(); {
+	for i := from; i < d.Len(); {
 		n, err := d.Read(i, buf)
 		if err != nil {
 			t.Fatal(err)
