@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -141,7 +140,7 @@ func (w *Windows) apply(ctx context.Context, part *partition, msg stream.Message
 			break
 		}
 		if len(step.Documents) > 0 {
-			w.cfg.Pending.Add(uint32(part.p), kept(step.Documents))
+			w.cfg.Pending.Add(uint32(part.p), step.Documents)
 		}
 		if step.Aligned != 0 {
 			pending := w.cfg.Pending.Unconfirmed(uint32(part.p))
@@ -157,22 +156,6 @@ func (w *Windows) apply(ctx context.Context, part *partition, msg stream.Message
 		return err
 	}
 	return nil
-}
-
-// kept copies documents whose bodies the machine will reuse.
-func kept(docs []sink.Document) []sink.Document {
-	var size int
-	for i := range docs {
-		size += len(docs[i].Body)
-	}
-	bodies := make([]byte, 0, size)
-	out := slices.Clone(docs)
-	for i := range out {
-		start := len(bodies)
-		bodies = append(bodies, out[i].Body...)
-		out[i].Body = bodies[start:len(bodies):len(bodies)]
-	}
-	return out
 }
 
 // upload brings cuts to the store, the newest first, and acknowledges them.

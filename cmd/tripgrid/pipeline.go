@@ -228,10 +228,15 @@ func openPipeline(ctx context.Context, opt options) (_ *pipeline, err error) {
 	if p.db, err = sink.OpenSQLite(opt.dir.results()); err != nil {
 		return nil, err
 	}
-	if opt.addr != "" {
-		if p.listener, err = net.Listen("tcp", opt.addr); err != nil {
-			return nil, fmt.Errorf("cannot serve the page at %s: %w; choose another --addr, or port 0 for a free one", opt.addr, err)
+	for _, q := range p.spec.Queries {
+		n, err := p.db.Count(ctx, q.Name)
+		if err != nil {
+			return nil, err
 		}
+		p.status.stored += uint64(n)
+	}
+	if p.listener, err = net.Listen("tcp", opt.addr); err != nil {
+		return nil, fmt.Errorf("cannot serve the page at %s: %w; choose another --addr, or port 0 for a free one", opt.addr, err)
 	}
 	if p.status.finished() {
 		return p, nil
@@ -325,7 +330,7 @@ func (p *pipeline) openRoles(ctx context.Context) error {
 		p.store, p.board, p.partlog,
 		checkpoint.Tee(checkpoint.Logged(p.log.Named("checkpoint")), p.status.events()),
 	)
-	p.pending, err = sink.NewPending(p.db, sink.PendingConfig{Log: p.log.Named("sink")})
+	p.pending, err = sink.NewPending(p.db, sink.PendingConfig{Rejected: p.status.rejected, Log: p.log.Named("sink")})
 	if err != nil {
 		return err
 	}

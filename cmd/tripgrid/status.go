@@ -9,6 +9,7 @@ import (
 
 	"github.com/tripgrid/tripgrid/checkpoint"
 	"github.com/tripgrid/tripgrid/dashboard"
+	"github.com/tripgrid/tripgrid/sink"
 	"github.com/tripgrid/tripgrid/stream"
 	"github.com/tripgrid/tripgrid/trip"
 )
@@ -30,6 +31,7 @@ type status struct {
 
 	mu       sync.Mutex
 	roles    *pipeline // nil before the roles run
+	stored   uint64    // documents that were in the store when this process began
 	manifest *checkpoint.Manifest
 	done     bool
 	ended    time.Time
@@ -85,6 +87,10 @@ func (s *status) fallback(p stream.Partition, f checkpoint.Fallback) {
 	s.warn(fmt.Sprintf("Partition %s goes on from an older checkpoint: %s of checkpoint %s was refused: %s", p, f.Object, f.N, f.Reason))
 }
 
+func (s *status) rejected(_ uint32, d sink.Document, reason string) {
+	s.warn(fmt.Sprintf("The store refused %s for good: %s", d.ID, reason))
+}
+
 // events are the coordinator's.
 func (s *status) events() checkpoint.Events {
 	return checkpoint.Events{
@@ -119,6 +125,10 @@ func (s *status) state(context.Context) (dashboard.State, error) {
 		st.Checkpoint.N = uint64(m.N)
 		st.Checkpoint.DurationMS, st.Checkpoint.Bytes = s.took.Milliseconds(), s.bytes
 		st.Checkpoint.AgeMS = time.Since(m.Created).Milliseconds()
+	}
+	st.WrittenDocuments = s.stored
+	if s.roles != nil {
+		st.WrittenDocuments += s.roles.pending.Stats().Written
 	}
 	switch {
 	case s.roles != nil && !s.done && s.failure == "":
@@ -175,8 +185,7 @@ func (s *status) live(st *dashboard.State) {
 	// Repeats were read as well; they are no trips of the data set.
 	st.Trips.Read -= min(st.Trips.Read, st.Trips.Repeated)
 	st.Trips.Rate = s.rate.of(time.Now(), st.Trips.Read)
-	pending := p.pending.Stats()
-	st.PendingDocuments, st.WrittenDocuments = uint64(pending.Documents), pending.Written
+	st.PendingDocuments = uint64(p.pending.Len())
 }
 
 // atRest adds what the newest checkpoint says, when nothing runs.
