@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tripgrid/tripgrid/checkpoint"
 	"github.com/tripgrid/tripgrid/stream"
@@ -221,6 +222,31 @@ func TestBadAckIsRefused(t *testing.T) {
 	}
 }
 
+// While sinks are away, checkpoints of a drained job become rarer.
+func TestDrainedPausesGrow(t *testing.T) {
+	s := begin(t, 2, nil)
+	s.step(checkpoint.Wanted{})
+	var pauses []time.Duration
+	for n := stream.BarrierID(1); n <= 8; n++ {
+		s.landed()
+		for p := range uint64(2) {
+			s.ack(n, p, 1, func(a *checkpoint.Ack) {
+				a.Vector[0].Final, a.Vector[1].Final, a.Pending = true, true, 1
+			})
+		}
+		s.swapped(take[checkpoint.Commit](s))
+		s.todo = nil
+		pauses = append(pauses, s.c.Next().Sub(s.now))
+		s.tick(pauses[len(pauses)-1])
+	}
+	want := []time.Duration{250, 500, 1000, 2000, 4000, 8000, 10000, 10000}
+	for i := range want {
+		if pauses[i] != want[i]*time.Millisecond {
+			t.Fatalf("the pauses are %v, want %v", pauses, want)
+		}
+	}
+}
+
 func TestFinished(t *testing.T) {
 	s := begin(t, 2, nil)
 	s.step(checkpoint.Wanted{})
@@ -248,5 +274,8 @@ func TestFinished(t *testing.T) {
 	take[checkpoint.Complete](s)
 	if c := report[checkpoint.Committed](s); !checkpoint.Finished(c.Manifest) {
 		t.Fatal("it is not finished")
+	}
+	if got := s.c.Next().Sub(s.now); got != interval {
+		t.Fatalf("the next checkpoint of a finished job is due in %v", got)
 	}
 }

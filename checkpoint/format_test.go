@@ -3,6 +3,8 @@ package checkpoint_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -166,7 +168,7 @@ func sameJSON(a, b []byte) bool {
 	return bytes.EqualFold(a, b) && bytes.Equal(body(a), body(b))
 }
 
-func body(b []byte) []byte {
+func body(b []byte) json.RawMessage {
 	var d struct{ Body json.RawMessage }
 	_ = json.Unmarshal(b, &d) // the caller compares
 	return d.Body
@@ -310,7 +312,15 @@ func FuzzDecodePart(f *testing.F) {
 	f.Add(checkpoint.EncodePart(nil))
 	f.Add(checkpoint.EncodePart([]byte("state")))
 	f.Add([]byte("TGPT"))
+	f.Add(checkpoint.EncodePart([]byte("state"))[24:])
 	f.Fuzz(func(t *testing.T, data []byte) {
+		// As a zstd frame under a right checksum.
+		frame := binary.LittleEndian.AppendUint64([]byte("TGPT\x01\x00\x00\x00\x05\x00\x00\x00\x00\x00\x00\x00"), uint64(len(data)))
+		frame = append(frame, data...)
+		sum := sha256.Sum256(frame)
+		if _, err := checkpoint.DecodePart("x", append(frame, sum[:]...)); err != nil && !errors.Is(err, checkpoint.ErrCorrupt) {
+			t.Fatalf("the error is %v", err)
+		}
 		body, err := checkpoint.DecodePart("x", data)
 		if err != nil {
 			if !errors.Is(err, checkpoint.ErrCorrupt) {
@@ -338,9 +348,14 @@ func FuzzDecodeManifest(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(data)
-	f.Add(head)
-	f.Fuzz(func(t *testing.T, data []byte) {
+	f.Add(data, false)
+	f.Add(head, false)
+	f.Add([]byte(body(data)), true)
+	f.Add([]byte(body(head)), true)
+	f.Fuzz(func(t *testing.T, data []byte, wrap bool) {
+		if wrap { // a body with the right checksum
+			data = fmt.Appendf(nil, `{"tripgrid":"manifest","format":1,"body":%s,"sha256":"%s"}`, data, sumHex(data))
+		}
 		if m, err := checkpoint.DecodeManifest("x", data); err == nil {
 			again, ref, err := m.Encode()
 			if err != nil {
