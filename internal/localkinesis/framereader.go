@@ -122,7 +122,7 @@ func (l *shardLog) read(from ordinal, visit func(record) bool) (all bool, err er
 	defer r.release()
 	for {
 		h, payload, err := r.next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return true, nil
 		} else if err != nil {
 			return false, err
@@ -166,7 +166,7 @@ func (l *shardLog) at(millis int64) (ordinal, error) {
 	for {
 		h, _, err := r.next()
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return v.lastOrd + 1, nil
 		case err != nil:
 			return 0, err

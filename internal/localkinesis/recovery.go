@@ -83,7 +83,7 @@ func (l *shardLog) recover(s *segment, last bool, log *zap.Logger) error {
 	}
 	b := make([]byte, segmentHeaderSize)
 	n, err := s.file.ReadAt(b, 0)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("open segment: %w", err)
 	}
 	h, err := decodeSegmentHeader(b[:n])
@@ -111,7 +111,7 @@ func (l *shardLog) recover(s *segment, last bool, log *zap.Logger) error {
 		case err == nil:
 			l.publish(h)
 			l.arrival = h.arrival
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return nil
 		case last && errors.As(err, &bad):
 			return l.truncate(s, r.pos, end, bad, log)

@@ -120,7 +120,9 @@ func (s *Server) Run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		err = s.drain()
-		<-served
+		if served := <-served; !errors.Is(served, http.ErrServerClosed) {
+			err = errors.Join(err, fmt.Errorf("localkinesis: serve: %w", served))
+		}
 	case err = <-served:
 		err = errors.Join(fmt.Errorf("localkinesis: serve: %w", err), s.drain())
 	}
