@@ -203,7 +203,8 @@ func appendSequences(dst []byte, rows []Row, prev string) []byte {
 		rest := seq[shared:]
 		dst = protowire.AppendVarint(dst, uint64(n))
 		dst = protowire.AppendVarint(dst, uint64(shared))
-		mark, ok := len(dst), false
+		mark := len(dst)
+		var ok bool
 		dst = protowire.AppendVarint(dst, uint64(len(rest))<<1)
 		if dst, ok = appendDigits(dst, rest); !ok { // no decimal number: as it is
 			dst = protowire.AppendVarint(dst[:mark], uint64(len(rest))<<1|1)

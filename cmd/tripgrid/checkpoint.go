@@ -262,9 +262,9 @@ func damage(all []checkpoint.Fallback) error {
 	return errors.Join(errs...)
 }
 
-func watermarkText(w int64, any bool) string {
+func watermarkText(w int64, known bool) string {
 	switch {
-	case !any:
+	case !known:
 		return "-"
 	case w == finalWatermark:
 		return "final"

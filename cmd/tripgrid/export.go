@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -61,8 +62,7 @@ func exportTo(ctx context.Context, db *sink.SQLite, name string) (n int64, err e
 		err = os.Rename(tmp, name)
 	}
 	if err != nil {
-		os.Remove(tmp)
-		return 0, fmt.Errorf("export the results to %s: %w", name, err)
+		return 0, errors.Join(fmt.Errorf("export the results to %s: %w", name, err), removeIfThere(tmp))
 	}
 	return n, nil
 }
