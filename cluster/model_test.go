@@ -70,9 +70,12 @@ func model(t *rapid.T) {
 		m.procs = append(m.procs, p)
 	}
 	pick := rapid.IntRange(0, 1)
-	step := rapid.Custom(func(t *rapid.T) time.Duration {
-		return time.Duration(rapid.Int64Range(0, int64(modelFailover)*3/2).Draw(t, "ns"))
-	})
+	// Mostly steps about the times that matter.
+	step := rapid.OneOf(
+		rapid.SampledFrom([]time.Duration{time.Second, modelMargin, modelFailover - modelMargin, modelFailover, modelFailover + time.Second}),
+		rapid.Custom(func(t *rapid.T) time.Duration {
+			return time.Duration(rapid.Int64Range(0, int64(modelFailover)*3/2).Draw(t, "ns"))
+		}))
 	jumps := rapid.Bool().Draw(t, "jumps")
 	ctx := context.Background()
 	t.Repeat(map[string]func(*rapid.T){
@@ -91,6 +94,11 @@ func model(t *rapid.T) {
 				t.Fatalf("%s acquired epoch %d after %d with floor %d", p.id, h.Epoch(), before.Epoch, floor)
 			}
 			p.held = append(p.held, h)
+		},
+		"observe": func(t *rapid.T) {
+			if _, err := m.procs[pick.Draw(t, "process")].Views(ctx); err != nil {
+				t.Fatal(err)
+			}
 		},
 		"renew":   func(t *rapid.T) { m.use(pick, t, func(h *cluster.Held) error { return h.Renew(ctx) }) },
 		"release": func(t *rapid.T) { m.use(pick, t, func(h *cluster.Held) error { return h.Release(ctx) }) },
