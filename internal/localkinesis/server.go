@@ -68,9 +68,10 @@ type Server struct {
 	http  *http.Server
 	ran   atomic.Bool
 
-	connMu sync.Mutex
-	fresh  map[net.Conn]bool // connections that have not asked anything yet
-	conns  sync.WaitGroup    // all connections
+	connMu   sync.Mutex
+	fresh    map[net.Conn]bool // connections that have not asked anything yet
+	draining bool
+	conns    sync.WaitGroup // all connections
 }
 
 // drainBudget is how long Run lets calls finish when its context has ended.
@@ -136,6 +137,7 @@ func (s *Server) drain() error {
 	s.http.SetKeepAlivesEnabled(false)
 	// Shutdown would wait for connections that a client opened in reserve.
 	s.connMu.Lock()
+	s.draining = true
 	for c := range s.fresh {
 		_ = c.Close()
 	}
@@ -156,6 +158,9 @@ func (s *Server) connState(c net.Conn, state http.ConnState) {
 	case http.StateNew:
 		s.conns.Add(1)
 		s.fresh[c] = true
+		if s.draining {
+			_ = c.Close()
+		}
 	case http.StateActive:
 		delete(s.fresh, c)
 	case http.StateClosed, http.StateHijacked:

@@ -65,7 +65,7 @@ type store struct {
 // openStore takes the folder, reads all of it and repairs what a crash left.
 func openStore(cfg Config, tune tuning, log *zap.Logger) (_ *store, err error) {
 	s := &store{cfg: cfg, tune: tune, log: log, byName: map[string]*stream{}, byEpoch: map[epoch]*stream{}}
-	if err := os.MkdirAll(filepath.Join(cfg.Dir, streamsFolder), 0o755); err != nil {
+	if err := createDataFolder(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("create data folder: %w", err)
 	}
 	if s.lock, err = lockFolder(filepath.Join(cfg.Dir, lockFile)); err != nil {
@@ -99,6 +99,19 @@ func openStore(cfg Config, tune tuning, log *zap.Logger) (_ *store, err error) {
 		s.add(st)
 	}
 	return s, nil
+}
+
+// createDataFolder makes the folder, if it is not there, and its name durable.
+func createDataFolder(dir string) error {
+	_, err := os.Stat(dir)
+	fresh := errors.Is(err, os.ErrNotExist)
+	if err := os.MkdirAll(filepath.Join(dir, streamsFolder), 0o755); err != nil {
+		return err
+	}
+	if !fresh {
+		return nil
+	}
+	return syncDir(filepath.Dir(filepath.Clean(dir)))
 }
 
 // openMeta reads the folder's own file, counts this opening and stores it.
