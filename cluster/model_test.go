@@ -46,7 +46,6 @@ type modelState struct {
 	jumped bool
 	last   cluster.Lease
 	failed bool // the next write loses its answer
-	ended  bool
 }
 
 func model(t *rapid.T) {
@@ -79,21 +78,12 @@ func model(t *rapid.T) {
 	jumps := rapid.Bool().Draw(t, "jumps")
 	ctx := context.Background()
 	t.Repeat(map[string]func(*rapid.T){
-		"acquire": func(t *rapid.T) {
-			p := m.procs[pick.Draw(t, "process")]
-			floor := cluster.Epoch(rapid.Uint64Range(0, 5).Draw(t, "floor"))
-			before := m.row()
-			h, err := p.Acquire(ctx, "r", nil, floor)
-			if err != nil {
-				return
+		"acquire": func(t *rapid.T) { m.acquire(t, m.procs[pick.Draw(t, "process")]) },
+		"time passes, then both want it": func(t *rapid.T) {
+			m.pass(step.Draw(t, "for"))
+			for _, p := range m.procs {
+				m.acquire(t, p)
 			}
-			if m.ended {
-				t.Fatalf("an ended resource was acquired by %s", p.id)
-			}
-			if h.Epoch() <= before.Epoch || h.Epoch() <= floor {
-				t.Fatalf("%s acquired epoch %d after %d with floor %d", p.id, h.Epoch(), before.Epoch, floor)
-			}
-			p.held = append(p.held, h)
 		},
 		"observe": func(t *rapid.T) {
 			if _, err := m.procs[pick.Draw(t, "process")].Views(ctx); err != nil {
@@ -116,10 +106,7 @@ func model(t *rapid.T) {
 			}
 		},
 		"time passes": func(t *rapid.T) {
-			d := step.Draw(t, "for")
-			for _, p := range m.procs {
-				p.clock += cluster.Instant(d)
-			}
+			m.pass(step.Draw(t, "for"))
 		},
 		"a clock jumps": func(t *rapid.T) {
 			if !jumps {
@@ -131,6 +118,28 @@ func model(t *rapid.T) {
 		"an answer is lost": func(*rapid.T) { m.failed = true },
 		"":                  func(t *rapid.T) { m.check(t) },
 	})
+}
+
+func (m *modelState) pass(d time.Duration) {
+	for _, p := range m.procs {
+		p.clock += cluster.Instant(d)
+	}
+}
+
+func (m *modelState) acquire(t *rapid.T, p *process) {
+	floor := cluster.Epoch(rapid.Uint64Range(0, 5).Draw(t, "floor"))
+	before := m.row()
+	h, err := p.Acquire(context.Background(), "r", nil, floor)
+	if err != nil {
+		return
+	}
+	if before.Ended {
+		t.Fatalf("an ended resource was acquired by %s", p.id)
+	}
+	if h.Epoch() <= before.Epoch || h.Epoch() <= floor {
+		t.Fatalf("%s acquired epoch %d after %d with floor %d", p.id, h.Epoch(), before.Epoch, floor)
+	}
+	p.held = append(p.held, h)
 }
 
 func (m *modelState) row() cluster.Lease {
@@ -168,7 +177,7 @@ func (m *modelState) check(t *rapid.T) {
 		len(row.Checkpoint) == len(m.last.Checkpoint) && row.Checkpoint < m.last.Checkpoint {
 		t.Fatalf("the checkpoint went back from %+v to %+v", m.last, row)
 	}
-	m.last, m.ended = row, row.Ended
+	m.last = row
 	var trusting []cluster.Owner
 	for _, p := range m.procs {
 		for _, h := range p.held {
