@@ -70,7 +70,7 @@ func DecodeManifest(name string, data []byte) (*Manifest, error) {
 		return nil, err
 	}
 	if err := m.Validate(); err != nil {
-		return nil, fmt.Errorf("manifest %s is %w: %v", name, ErrCorrupt, err)
+		return nil, fmt.Errorf("manifest %s is %w: %w", name, ErrCorrupt, err)
 	}
 	return m, nil
 }

@@ -2,6 +2,7 @@ package checkpoint_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -160,6 +161,34 @@ func TestBoard(t *testing.T) {
 	}
 	if _, err := checkpoint.OpenBoard(r.ctx, r.js, "no/job", 1, 1); err == nil {
 		t.Fatal("a board of a job with a slash was opened")
+	}
+}
+
+// Two owners of a partition and late ones put acks at once: the newest stays.
+func TestBoardAckRacers(t *testing.T) {
+	r := newRig(t)
+	const racers = 16
+	errs := make(chan error, racers)
+	for n := range racers {
+		a := testAck(t, nil, 1, stream.BarrierID(n+1), 0, 5, shellPartitions)
+		go func() { errs <- r.board.PutAck(r.ctx, a) }()
+	}
+	for range racers {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+	kv, err := r.js.KeyValue(r.ctx, checkpoint.BoardBucket("taxi", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := kv.Get(r.ctx, "ack.0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var a checkpoint.Ack
+	if err := json.Unmarshal(e.Value(), &a); err != nil || a.Barrier != racers {
+		t.Fatalf("the board has the ack for %d, %v", a.Barrier, err)
 	}
 }
 
