@@ -152,6 +152,24 @@ func TestR12PurgeBelowTheOldestRetained(t *testing.T) {
 	}
 }
 
+func TestR12EndedShardsDoNotHoldThePurge(t *testing.T) {
+	m := testManifest(t) // anchors at 70 and 75
+	for _, c := range []struct {
+		first, second checkpoint.ShardState
+		want          uint64
+	}{
+		{checkpoint.Open, checkpoint.Open, 70},
+		{checkpoint.Ended, checkpoint.Open, 75},
+		{checkpoint.Open, checkpoint.Ended, 70},
+		{checkpoint.Ended, checkpoint.Dormant, 0},
+	} {
+		m.Vector[0].State, m.Vector[1].State = c.first, c.second
+		if got := checkpoint.PurgeBelow(m); len(got) != 2 || got[0] != c.want || got[1] != c.want {
+			t.Errorf("%v and %v: purge below %v, want %d", c.first, c.second, got, c.want)
+		}
+	}
+}
+
 func TestR12NoPurgeIfTheOldestIsUnreadable(t *testing.T) {
 	s := begin(t, 2, func(_ *checkpoint.Config, st *checkpoint.Start) {
 		st.Head.N = 7
