@@ -138,8 +138,11 @@ func TestKilledTenTimes(t *testing.T) {
 	)
 	dir := t.TempDir()
 	out := filepath.Join(dir, "got.jsonl")
+	// Paced: at full speed a life would begin with 10 MB a shard that the KCL
+	// may read at once, more than what lies between two kills. 6,000 seconds a
+	// second are about 30,000 trips.
 	args := []string{
-		"demo", "--speedup", "0", "--trips", fmt.Sprint(trips), "--exit-when-done", "--export", out, "--dir", filepath.Join(dir, "run"),
+		"demo", "--speedup", "6000", "--trips", fmt.Sprint(trips), "--exit-when-done", "--export", out, "--dir", filepath.Join(dir, "run"),
 		"--addr", "127.0.0.1:0", "--shards", "8", "--checkpoint-interval", "500ms",
 	}
 	rng := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
