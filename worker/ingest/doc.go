@@ -26,12 +26,15 @@
 // A segment is cut when it is full, when the subject's last frame is older than
 // the linger, when the watermark moved and that frame is older still, and at a
 // barrier. Linger and watermark interval grow with shards x partitions, so that
-// the rate of messages stays bounded: each costs the log a sync. A segment remembers the position of everything in it, so that after
-// a lost race (a rebase, R2) what the log has already is trimmed away and the
-// rest is sealed again.
+// the rate of messages stays bounded: each costs the log a sync. A segment
+// remembers the position of everything in it, so that after a lost race (a
+// rebase, R2) what the log has already is trimmed away and the rest is sealed
+// again.
 //
 // Back-pressure: a full queue blocks Records, which blocks the KCL, and the
-// backlog stays in Kinesis. Memory is bounded by three segments a subject.
+// backlog stays in Kinesis. Memory is bounded by three segments a subject. Data
+// waits while the log is full; a barrier or END behind it takes it along, since
+// only the checkpoint that it belongs to makes room again (R13).
 //
 // # Barriers
 //

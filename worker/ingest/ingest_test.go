@@ -38,9 +38,17 @@ type bench struct {
 	manifest *checkpoint.Manifest
 	asked    []stream.BarrierID
 	barrier  stream.BarrierID
+
+	purged [testPartitions][]stream.Frame // what the log held before it was purged
 }
 
 func newBench(t *testing.T) *bench {
+	t.Helper()
+	return newBenchOf(t, 0)
+}
+
+// newBenchOf makes a bench whose partitions hold maxBytes each.
+func newBenchOf(t *testing.T, maxBytes int64) *bench {
 	t.Helper()
 	srv, err := natsd.Start(natsd.Config{Dir: t.TempDir()})
 	if err != nil {
@@ -57,7 +65,7 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	log, err := stream.OpenLog(t.Context(), js, stream.Spec{
-		Job: "test", Generation: 1, Partitions: testPartitions, Nonce: testNonce, Genesis: []byte("genesis"),
+		Job: "test", Generation: 1, Partitions: testPartitions, Nonce: testNonce, Genesis: []byte("genesis"), MaxBytes: maxBytes,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -168,15 +176,15 @@ func records(seed uint64, n int) []source.Record {
 	return out
 }
 
-// frames reads a partition's log to its end.
+// frames reads a partition's log to its end, what was purged included.
 func (b *bench) frames(p stream.Partition) []stream.Frame {
 	b.t.Helper()
 	st, err := b.log.State(b.t.Context(), p)
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	var out []stream.Frame
-	for seq := uint64(2); seq <= st.Last; seq++ {
+	out := slices.Clone(b.purged[p])
+	for seq := max(2, st.First); seq <= st.Last; seq++ {
 		data, _, err := b.log.Message(b.t.Context(), p, seq)
 		if err != nil {
 			b.t.Fatal(err)

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"slices"
 	"time"
 
 	"github.com/tripgrid/tripgrid/stream"
@@ -24,6 +25,10 @@ type outlet struct {
 	full  bool      // open is as large as a frame gets
 	sent  time.Time // when the last frame landed
 	cutW  int64     // the watermark of the last cut segment
+
+	// While data is being published: since when, and what ends that.
+	began time.Time
+	hurry func()
 
 	wake  chan struct{} // the publisher has something to look at
 	room  chan struct{} // the queue got shorter
@@ -94,6 +99,28 @@ func (o *outlet) pop() *segment {
 	return seg
 }
 
+// hurryUp ends the publishing of data that waits while a barrier or END is
+// queued behind it: the log is full, and only they may use its reserve (R13).
+func (o *outlet) hurryUp(now time.Time) {
+	if o.hurry != nil && now.Sub(o.began) >= heldTime && slices.ContainsFunc(o.queue, (*segment).urgent) {
+		o.hurry()
+	}
+}
+
+// absorb puts what is queued up to the first barrier or END into the segment
+// that is being sent, so that they go out in one frame, as far as one holds it.
+func (o *outlet) absorb(seg *segment, maxRows int) {
+	for len(o.queue) > 0 && !seg.urgent() {
+		next := o.queue[0]
+		if seg.deadBytes+next.deadBytes > maxMergedDead || len(seg.rows)+len(next.rows) > maxMergedParts*maxRows {
+			return
+		}
+		o.pop()
+		seg.take(next)
+		o.recycle(next)
+	}
+}
+
 // recycle takes a sent segment back.
 func (o *outlet) recycle(seg *segment) {
 	if len(o.free) < 2 {
@@ -127,4 +154,7 @@ func paceFor(subjects int, rate float64) pace {
 const (
 	minLinger            = 20 * time.Millisecond
 	minWatermarkInterval = 200 * time.Millisecond
+	// heldTime is how long data is being published before a barrier behind it
+	// does not wait any more.
+	heldTime = 250 * time.Millisecond
 )

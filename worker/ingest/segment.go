@@ -38,9 +38,44 @@ func (s *segment) full(maxRows int) bool {
 	return len(s.rows) >= maxRows || len(s.counts) >= 8*maxRows || s.deadBytes >= maxDeadBytes
 }
 
-// maxDeadBytes bounds the dead letters of one frame; one more may exceed it by
-// stream.MaxDeadRaw, which stays well below the cap of 512 KiB.
-const maxDeadBytes = 128 << 10
+// maxDeadBytes bounds the dead letters of one segment; one more may exceed it
+// by stream.MaxDeadRaw. Three such segments, with their rows and the marks of a
+// barrier, fit in one frame of 512 KiB (outlet.absorb).
+const (
+	maxDeadBytes   = 32 << 10
+	maxMergedDead  = 300_000
+	maxMergedParts = 4 // times the rows of a frame
+)
+
+// deadOverhead is more than a dead letter takes in a frame beside its raw bytes
+// and its reason: a position of 129 digits and a SHA-256.
+const deadOverhead = 200
+
+func (s *segment) addDead(d stream.Dead) {
+	s.dead = append(s.dead, d)
+	s.deadBytes += len(d.Raw) + len(d.Reason) + deadOverhead
+}
+
+// take appends a later segment, which says the rest: their frame is one.
+func (s *segment) take(next *segment) {
+	s.rows = append(s.rows, next.rows...)
+	s.dead = append(s.dead, next.dead...)
+	s.counts = append(s.counts, next.counts...)
+	s.deadBytes += next.deadBytes
+	s.upto, s.watermark = next.upto, next.watermark
+	s.barrier, s.end, s.children, s.cut = next.barrier, next.end, next.children, next.cut
+}
+
+// urgent tells that the segment may be what makes room in a full log (R13).
+func (s *segment) urgent() bool { return s.barrier != 0 || s.end }
+
+// abandon gives the segment's barrier up; what it holds remains (R6).
+func (s *segment) abandon() {
+	s.barrier = 0
+	if !s.end {
+		s.cut = nil
+	}
+}
 
 // trim drops what is at or below a position: the log has it.
 func (s *segment) trim(upto stream.Position) {
@@ -92,7 +127,7 @@ func (s *segment) fill(f *stream.Frame) {
 	if s.watermark == finalWatermark {
 		f.Flags |= stream.FlagFinal
 	}
-	if s.items() == 0 && s.barrier == 0 && !s.end {
+	if s.items() == 0 && !s.urgent() {
 		f.Flags |= stream.FlagWatermarkOnly
 	}
 }

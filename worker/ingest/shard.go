@@ -122,8 +122,7 @@ func (s *Shard) read(rec *source.Record, ev *trip.Event) *outlet {
 		}
 		d := stream.Dead{Pos: rec.Pos, Reason: reason, Size: uint32(len(rec.Data)), SHA256: sha256.Sum256(rec.Data)}
 		d.Raw = append([]byte(nil), rec.Data[:min(len(rec.Data), stream.MaxDeadRaw)]...)
-		o.open.dead = append(o.open.dead, d)
-		o.open.deadBytes += len(d.Raw) + len(d.Reason)
+		o.open.addDead(d)
 	default:
 		t := &ev.Trip
 		cell := trip.CellOf(t.PickupLat, t.PickupLon, 12)
@@ -249,6 +248,9 @@ func (s *Shard) tick() {
 		case now := <-t.C:
 			s.mu.Lock()
 			s.signalDue(now)
+			for _, o := range s.outlets {
+				o.hurryUp(now)
+			}
 			s.mu.Unlock()
 		case <-s.ctx.Done():
 			return
@@ -312,14 +314,23 @@ func (s *Shard) land(o *outlet, seg *segment, f *stream.Frame, buf *[]byte) erro
 		upto, barrier, ended := o.upto, o.barrier, o.isEnded
 		s.mu.Unlock()
 		seg.trim(upto)
+		if barrier >= seg.barrier {
+			seg.abandon() // the subject has it or a later one: it is never there twice
+		}
 		passed := seg.upto.Compare(upto)
-		if ended || passed < 0 || passed == 0 && seg.items() == 0 && barrier >= seg.barrier && !seg.end && seg.watermark <= o.landedW {
+		if ended || passed < 0 || passed == 0 && seg.items() == 0 && !seg.urgent() && seg.watermark <= o.landedW {
 			break // the log has it, or the barrier's position was passed: abandoned (R6)
 		}
 		f.After, f.Barrier = upto, barrier
 		seg.fill(f)
 		*buf = stream.Append((*buf)[:0], f)
-		res, err := o.writer.Publish(s.ctx, *buf, &f.Header)
+		res, err := s.send(o, *buf, &f.Header)
+		if errors.Is(err, errHurry) {
+			s.mu.Lock()
+			o.absorb(seg, s.w.cfg.FrameRows)
+			s.mu.Unlock()
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -340,4 +351,29 @@ func (s *Shard) land(o *outlet, seg *segment, f *stream.Frame, buf *[]byte) erro
 	o.recycle(seg)
 	s.cutBarrier()
 	return nil
+}
+
+// errHurry says that data is not to wait any more, but to go with a barrier.
+var errHurry = errors.New("a barrier or END is queued behind the data")
+
+// send publishes a frame. Data waits while the log is full, but only until a
+// barrier or END has to get past it: then errHurry, nothing is lost, and the
+// same is published again with that (R13).
+func (s *Shard) send(o *outlet, frame []byte, h *stream.Header) (stream.Result, error) {
+	if h.Flags&(stream.FlagBarrier|stream.FlagEnd|stream.FlagWatermarkOnly) != 0 {
+		return o.writer.Publish(s.ctx, frame, h)
+	}
+	ctx, cancel := context.WithCancelCause(s.ctx)
+	defer cancel(nil)
+	s.mu.Lock()
+	o.began, o.hurry = time.Now(), func() { cancel(errHurry) }
+	s.mu.Unlock()
+	res, err := o.writer.Publish(ctx, frame, h)
+	s.mu.Lock()
+	o.hurry = nil
+	s.mu.Unlock()
+	if errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), errHurry) {
+		return res, errHurry
+	}
+	return res, err
 }

@@ -129,6 +129,10 @@ func (w *Worker) Open(ctx context.Context, id stream.ShardID, lease stream.Epoch
 			return nil, stream.Position{}, fmt.Errorf("open shard %s: checkpoint %s has it at position %s, but partition %d of the log holds no frame of it: restore the job from the checkpoint (R12): %w",
 				id, m.N, pre.pos, p, stream.ErrBroken)
 		}
+		if tails[p].Header.Upto.Compare(pre.pos) < 0 {
+			return nil, stream.Position{}, fmt.Errorf("open shard %s: checkpoint %s has it at position %s, but partition %d of the log ends at %s: restore the job from the checkpoint (R16): %w",
+				id, m.N, pre.pos, p, tails[p].Header.Upto, stream.ErrBroken)
+		}
 		if tails[p].Seq != 0 {
 			epoch = max(epoch, tails[p].Header.Epoch+1)
 		}
