@@ -102,7 +102,7 @@ func Logged(log *zap.Logger) Events {
 			log.Info("checkpoint completed", n(c.Manifest.N), zap.Int64("bytes", c.Bytes), zap.Duration("took", c.Took),
 				zap.Uint64("pending", c.Manifest.Pending()), zap.Bool("finished", Finished(c.Manifest)))
 		},
-		Cancelled: func(c Cancelled) { log.Warn("checkpoint cancelled", n(c.N), zap.String("reason", c.Reason)) },
+		Cancelled: func(c Cancelled) { log.Info("checkpoint cancelled", n(c.N), zap.String("reason", c.Reason)) },
 		Failed:    func(f Failed) { log.Error("checkpoint failed", n(f.N), zap.String("reason", f.Reason)) },
 		Purged: func(p stream.Partition, below uint64) {
 			log.Debug("log purged", zap.Uint32("partition", uint32(p)), zap.Uint64("below", below))

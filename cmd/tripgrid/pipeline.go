@@ -131,6 +131,7 @@ func (p *pipeline) run(ctx context.Context) error {
 		return p.board.WatchBarrier(ctx, func(b checkpoint.Barrier) { p.ingest.Announce(b.N) })
 	})
 	role("ingest", p.source.Run)
+	role("positions", p.notePositions)
 	role("producer", p.producer.Run)
 	role("finish", func(ctx context.Context) error {
 		err := p.finish(ctx)
@@ -147,27 +148,40 @@ func (p *pipeline) run(ctx context.Context) error {
 }
 
 // finish waits until the run is: all shards FINAL in a checkpoint, nothing
-// pending. It asks for that checkpoint as soon as it can succeed, not an
-// interval later.
+// pending. It asks for the first such checkpoint as soon as there can be one,
+// not an interval later; the coordinator follows it up until nothing is pending.
 func (p *pipeline) finish(ctx context.Context) error {
 	t := time.NewTicker(50 * time.Millisecond)
 	defer t.Stop()
-	asked := 0
-	for {
+	for asked := false; !p.status.finished(); {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-t.C:
 		}
-		switch {
-		case p.status.finished():
-			return nil
-		case asked == 0 && p.final():
-			asked = 1
+		if !asked && p.final() {
+			asked = true
 			p.coordinator.Request()
-		case asked == 1 && p.final() && p.pending.Len() == 0:
-			asked = 2
-			p.coordinator.Request()
+		}
+	}
+	return nil
+}
+
+// notePositions writes the positions of completed checkpoints into the lease
+// table, for people who look there; nothing reads them back (R10).
+func (p *pipeline) notePositions(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case m := <-p.status.commits:
+			restart := make(map[stream.ShardID]string, len(m.Vector))
+			for _, s := range m.Vector {
+				restart[s.Shard] = s.Restart
+			}
+			if err := p.source.Completed(ctx, m.N, restart); err != nil {
+				p.log.Info("positions are not in the lease table", zap.Stringer("checkpoint", m.N), zap.Error(err))
+			}
 		}
 	}
 }

@@ -28,6 +28,7 @@ type status struct {
 	opt     options
 	spec    checkpoint.Spec
 	started time.Time
+	commits chan *checkpoint.Manifest // the newest that was not taken yet
 
 	mu       sync.Mutex
 	roles    *pipeline // nil before the roles run
@@ -45,7 +46,7 @@ type status struct {
 }
 
 func newStatus(opt options, spec checkpoint.Spec) *status {
-	return &status{opt: opt, spec: spec, started: time.Now()}
+	return &status{opt: opt, spec: spec, started: time.Now(), commits: make(chan *checkpoint.Manifest, 1)}
 }
 
 func (s *status) running(p *pipeline) {
@@ -94,7 +95,19 @@ func (s *status) rejected(_ uint32, d sink.Document, reason string) {
 // events are the coordinator's.
 func (s *status) events() checkpoint.Events {
 	return checkpoint.Events{
-		Committed: func(c checkpoint.Committed) { s.committed(c.Manifest, c.Took, c.Bytes) },
+		Committed: func(c checkpoint.Committed) {
+			s.committed(c.Manifest, c.Took, c.Bytes)
+			select {
+			case <-s.commits:
+			default:
+			}
+			s.commits <- c.Manifest
+		},
+		Cancelled: func(c checkpoint.Cancelled) {
+			s.mu.Lock()
+			s.failed = c.Reason
+			s.mu.Unlock()
+		},
 		Failed: func(f checkpoint.Failed) {
 			s.mu.Lock()
 			s.failed = f.Reason
