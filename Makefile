@@ -40,7 +40,7 @@ vet: ## go vet
 	$(GO) vet -tags integration,matrix ./...
 
 lint: ## gofmt, golangci-lint
-	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo "gofmt would change these files: run gofmt -w"; exit 1; }
+	@files=$$(gofmt -l .); test -z "$$files" || { echo "gofmt would change these files, run gofmt -w:"; echo "$$files"; exit 1; }
 	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION) run ./...
 
 bench: ## benchmarks of the hot paths
