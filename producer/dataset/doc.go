@@ -11,8 +11,10 @@
 //
 // [Open] reads TLC's CSV files with coordinates (yellow and green 2009 to
 // mid-2016, FOIL 2013 with or without fares, DEBS 2015 without a header) and JSON
-// lines, plain or gzipped, told apart by content, in any mix, even within one
-// file. It accepts and rejects row for row what the batch oracle does:
+// lines, in any mix, even within one file, plain or packed by gzip, zstd, lz4,
+// snappy (framed, S2 too) or bzip2. All is told apart by content, not by name. A
+// packed file that is cut short or damaged is refused; snappy alone has no end,
+// so that a cut between its chunks cannot be seen. Open accepts and rejects row for row what the batch oracle does:
 //
 //   - A line ends with LF; CRs around it, a byte order mark before the first one
 //     and blank lines are ignored.

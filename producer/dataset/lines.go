@@ -2,34 +2,33 @@ package dataset
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
-
-	"github.com/klauspost/compress/gzip"
 )
+
+// bufferSize is how much of a file is read at once.
+const bufferSize = 256 << 10
 
 // maxLine bounds the memory that one line may take.
 const maxLine = 64 << 20
 
-// lines reads a file line by line, unzipped if it is gzipped by content.
+// lines reads a file line by line, unpacked if it is compressed.
 type lines struct {
 	r    *bufio.Reader
 	long []byte // a line that is longer than the buffer of r
 }
 
 func newLines(r io.Reader) (*lines, error) {
-	raw := bufio.NewReaderSize(r, 256<<10)
-	magic, err := raw.Peek(2)
-	if err != nil && !errors.Is(err, io.EOF) {
+	raw := bufio.NewReaderSize(r, bufferSize)
+	plain, err := decompress(raw)
+	if err != nil {
 		return nil, err
 	}
-	if !bytes.Equal(magic, []byte{0x1f, 0x8b}) {
+	if plain == raw {
 		return &lines{r: raw}, nil
 	}
-	zipped := &gunzip{raw: raw}
-	return &lines{r: bufio.NewReaderSize(zipped, 256<<10)}, nil
+	return &lines{r: bufio.NewReaderSize(plain, bufferSize)}, nil
 }
 
 // next returns the next line with its end, which the last one may lack. It is
@@ -54,71 +53,4 @@ func (l *lines) next() ([]byte, error) {
 	}
 	l.long = append(l.long, line...)
 	return l.long, nil
-}
-
-// gunzip reads gzip members one after the other, and like gzip(1) and Python
-// ignores zeros behind the last one, with which tapes and discs pad files.
-type gunzip struct {
-	raw    *bufio.Reader
-	member *gzip.Reader
-	open   bool
-}
-
-func (g *gunzip) Read(p []byte) (int, error) {
-	for {
-		if !g.open {
-			if err := g.nextMember(); err != nil {
-				return 0, err
-			}
-		}
-		n, err := g.member.Read(p)
-		if errors.Is(err, io.EOF) {
-			g.open, err = false, nil
-		}
-		if n > 0 || err != nil {
-			return n, gzipError(err)
-		}
-	}
-}
-
-func (g *gunzip) nextMember() error {
-	if g.member != nil {
-		for {
-			c, err := g.raw.ReadByte()
-			if err != nil {
-				return err // io.EOF: all is read
-			}
-			if c != 0 {
-				if err := g.raw.UnreadByte(); err != nil {
-					return err
-				}
-				break
-			}
-		}
-		if err := g.member.Reset(g.raw); err != nil {
-			return gzipError(err)
-		}
-	} else {
-		member, err := gzip.NewReader(g.raw)
-		if err != nil {
-			return gzipError(err)
-		}
-		g.member = member
-	}
-	g.member.Multistream(false)
-	g.open = true
-	return nil
-}
-
-// gzipError says in words what is wrong with a gzip file.
-func gzipError(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
-		return errors.New("the gzip file is cut short: fetch it again")
-	case errors.Is(err, gzip.ErrHeader), errors.Is(err, gzip.ErrChecksum):
-		return fmt.Errorf("the gzip file is damaged (%w): fetch it again", err)
-	}
-	return err
 }
