@@ -107,7 +107,7 @@ func (d *decompressed) Read(p []byte) (int, error) {
 	n, err := d.r.Read(p)
 	var disk *fs.PathError
 	switch {
-	case err == nil, err == io.EOF, errors.As(err, &disk): //nolint:errorlint // a wrapped EOF is no end
+	case err == nil, err == io.EOF, errors.As(err, &disk):
 		return n, err
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return n, fmt.Errorf("the %s file is cut short: fetch it again", d.name)
