@@ -96,7 +96,9 @@ func (c *demoCmd) Run(ctx context.Context, std streams) error {
 	<-reported
 	if err == nil {
 		err = c.finish(ctx, p, std)
-	} else if !errors.Is(err, context.Canceled) {
+	} else if errors.Is(err, context.Canceled) {
+		fmt.Fprintln(std.err, "tripgrid: stopped; the same command goes on from the last checkpoint")
+	} else {
 		p.status.fail(err)
 	}
 	if err == nil && !c.ExitWhenDone {
