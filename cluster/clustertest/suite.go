@@ -21,6 +21,7 @@ func Run(t *testing.T, newStore func(t *testing.T) cluster.Store) {
 	}{
 		{"Store/RoundTrip", roundTrip},
 		{"Store/CompareAndSwap", compareAndSwap},
+		{"Store/ListsEveryRow", listing},
 		{"R1/TwoOwners", twoOwners},
 		{"R1/StaleRenewIsRefused", staleRenew},
 		{"R1/StaleCheckpointIsRefused", staleCheckpoint},
