@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -47,16 +48,31 @@ func (p *partition) offer(up upload) {
 }
 
 // load restores a partition from the newest snapshot that is whole, and proves
-// that the log is the one it was taken from.
+// that the log is the one it was taken from. A log that fails the proof because
+// it was purged for newer checkpoints meanwhile, by another owner's acks, is no
+// other log: then load begins anew with the HEAD of now.
 func (w *Windows) load(ctx context.Context, p stream.Partition) (*partition, error) {
-	head, newest, err := checkpoint.Recover(ctx, w.cfg.Store, w.cfg.Job)
-	if err != nil {
-		return nil, err
+	for {
+		head, newest, err := checkpoint.Recover(ctx, w.cfg.Store, w.cfg.Job)
+		if err != nil {
+			return nil, err
+		}
+		part, err := w.restore(ctx, p, head, newest)
+		if !errors.Is(err, stream.ErrBroken) {
+			return part, err
+		}
+		now, _, herr := checkpoint.ReadJob(ctx, w.cfg.Store, w.cfg.Job)
+		if herr != nil || now.Upload() == head.Upload() {
+			return nil, err
+		}
 	}
+}
+
+func (w *Windows) restore(ctx context.Context, p stream.Partition, head checkpoint.Head, newest *checkpoint.Manifest) (*partition, error) {
 	cfg := w.cfg.Machine
 	cfg.Partition = p
 	part := &partition{p: p, uploads: make(chan upload, 1)}
-	restore := func(body []byte, _ checkpoint.PartitionEntry, m *checkpoint.Manifest) (err error) {
+	valid := func(body []byte, _ checkpoint.PartitionEntry, m *checkpoint.Manifest) (err error) {
 		if m.N == 0 {
 			part.machine, err = window.New(cfg)
 			part.restored = nil
@@ -65,7 +81,7 @@ func (w *Windows) load(ctx context.Context, p stream.Partition) (*partition, err
 		part.machine, part.restored, err = window.Restore(cfg, body)
 		return err
 	}
-	_, _, m, fallbacks, err := checkpoint.LoadPart(ctx, w.cfg.Store, head, p, restore)
+	_, _, m, fallbacks, err := checkpoint.LoadPart(ctx, w.cfg.Store, head, p, valid)
 	for _, f := range fallbacks {
 		w.log.Warn("snapshot part refused, an older checkpoint is used", zap.Stringer("partition", p),
 			zap.Stringer("checkpoint", f.N), zap.String("object", f.Object), zap.String("reason", f.Reason))
@@ -115,8 +131,11 @@ func (w *Windows) prove(ctx context.Context, p stream.Partition, m *checkpoint.M
 				continue // its frames may be purged (R12)
 			}
 			data, subject, err := w.cfg.Log.Message(ctx, p, a.Seq)
-			if err != nil {
-				return broken("shard %s's barrier frame at sequence %d cannot be read: %v", a.Shard, a.Seq, err)
+			switch {
+			case errors.Is(err, stream.ErrNotFound):
+				return broken("shard %s's barrier frame at sequence %d is gone: %v", a.Shard, a.Seq, err)
+			case err != nil: // says nothing about the log
+				return err
 			}
 			if sum := stream.Checksum(data); sum != a.Checksum || !strings.HasSuffix(subject, "."+string(a.Shard)) {
 				return broken("sequence %d holds a frame of %s with checksum %016x, not shard %s's with %016x", a.Seq, subject, sum, a.Shard, a.Checksum)

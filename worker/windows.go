@@ -71,7 +71,8 @@ func (w *Windows) Run(ctx context.Context, partitions []stream.Partition) error 
 }
 
 // own runs one partition, starting over from its snapshot when its view of the
-// log has a gap (R3).
+// log has a gap, or when the log was purged ahead of it, because another owner's
+// checkpoints do not wait for a slow one (R3).
 func (w *Windows) own(ctx context.Context, p stream.Partition) error {
 	var last uint64 // stream sequence of the last gap
 	for {
@@ -79,10 +80,10 @@ func (w *Windows) own(ctx context.Context, p stream.Partition) error {
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case !errors.Is(err, stream.ErrGap):
+		case !errors.Is(err, stream.ErrGap) && !errors.Is(err, stream.ErrPurged):
 			return fmt.Errorf("partition %s: %w", p, err)
 		case at <= last:
-			return fmt.Errorf("partition %s: the log has the same gap after a reload from the snapshot, so this generation is broken: restore the job from its last checkpoint (R16): %w", p, err)
+			return fmt.Errorf("partition %s: the log has the same gap after a reload from the snapshot, so this generation is broken: restore the job from its last checkpoint (R16): %w: %w", p, stream.ErrBroken, err)
 		}
 		last = at
 		w.log.Warn("partition starts over from its snapshot", zap.Stringer("partition", p), zap.Error(err))
