@@ -17,33 +17,36 @@ import (
 // limit, on every partition. The barrier must get past it, at one position:
 // only the checkpoint that it belongs to makes room again.
 func TestR13BarrierPassesWaitingData(t *testing.T) {
-	const maxBytes = 48 << 10
+	const maxBytes = 80 << 10
 	b := newBenchOf(t, maxBytes)
 	w := b.worker()
 	w.cfg.FrameRows = 32
-	recs := records(11, 20_000)
+	recs := records(11, 30_000)
 	h, _ := b.open(w, 1)
 	fed := make(chan error, 1)
 	go func() { fed <- feed(t.Context(), h, recs, stream.Position{}, rand.New(rand.NewPCG(1, 1))) }()
-	barriers := 0
-	for n := stream.BarrierID(1); ; n++ {
+	full, n := 0, stream.BarrierID(0)
+	for ; ; full++ {
 		b.awaitFull(maxBytes, fed)
 		if len(fed) > 0 {
 			break
 		}
-		b.announce(n, w)
-		b.awaitBarrierTail(n)
+		for range 6 { // all but the last time out: the reserve must last
+			n++
+			b.announce(n, w)
+			b.awaitBarrierTail(n)
+		}
 		b.purgeBelowBarrier(n)
-		barriers++
 	}
 	if err := <-fed; err != nil {
 		t.Fatal(err)
 	}
-	b.announce(stream.BarrierID(barriers+1), w) // the rest
-	b.awaitBarrierTail(stream.BarrierID(barriers + 1))
+	n++
+	b.announce(n, w) // the rest
+	b.awaitBarrierTail(n)
 	b.check(recs)
-	if barriers < 2 {
-		t.Fatalf("the log was full %d times only", barriers)
+	if full < 2 {
+		t.Fatalf("the log was full %d times only", full)
 	}
 }
 

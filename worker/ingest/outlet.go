@@ -29,6 +29,8 @@ type outlet struct {
 	// While data is being published: since when, and what ends that.
 	began time.Time
 	hurry func()
+	// held: data had to go with a barrier, and none has landed by itself since.
+	held bool
 
 	wake  chan struct{} // the publisher has something to look at
 	room  chan struct{} // the queue got shorter
@@ -68,8 +70,12 @@ func (o *outlet) due(p *prefix, now time.Time, pace pace) bool {
 }
 
 // crowded tells that the reader has to wait: the open segment is full and the
-// publisher has not caught up.
-func (o *outlet) crowded() bool { return o.full && len(o.queue) > 0 }
+// publisher has not caught up. While the log is full anything is too much: each
+// barrier takes along what was read since the one before, and a reserve that is
+// used up for data would let no barrier through (R13).
+func (o *outlet) crowded() bool {
+	return o.full && len(o.queue) > 0 || o.held && o.open.items() > 0
+}
 
 // cutSegment ends the open segment at the prefix's position and queues it.
 func (o *outlet) cutSegment(p *prefix) *segment {
@@ -110,6 +116,7 @@ func (o *outlet) hurryUp(now time.Time) {
 // absorb puts what is queued up to the first barrier or END into the segment
 // that is being sent, so that they go out in one frame, as far as one holds it.
 func (o *outlet) absorb(seg *segment, maxRows int) {
+	o.held = true
 	for len(o.queue) > 0 && !seg.urgent() {
 		next := o.queue[0]
 		if seg.deadBytes+next.deadBytes > maxMergedDead || len(seg.rows)+len(next.rows) > maxMergedParts*maxRows {
@@ -156,5 +163,5 @@ const (
 	minWatermarkInterval = 200 * time.Millisecond
 	// heldTime is how long data is being published before a barrier behind it
 	// does not wait any more.
-	heldTime = 250 * time.Millisecond
+	heldTime = 100 * time.Millisecond
 )

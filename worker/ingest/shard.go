@@ -371,6 +371,10 @@ func (s *Shard) send(o *outlet, frame []byte, h *stream.Header) (stream.Result, 
 	res, err := o.writer.Publish(ctx, frame, h)
 	s.mu.Lock()
 	o.hurry = nil
+	if err == nil && o.held {
+		o.held = false
+		poke(o.room)
+	}
 	s.mu.Unlock()
 	if errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), errHurry) {
 		return res, errHurry
