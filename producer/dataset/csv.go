@@ -43,6 +43,30 @@ type layout struct {
 	width int
 	at    [columnCount]int // -1 where the column is absent
 	debs  bool
+	// zones is set where places are given by LocationIDs alone, and zoneAt says
+	// where that of the pick-up and that of the drop-off are.
+	zones  bool
+	zoneAt [2]int
+}
+
+// zoneNames are the names of the columns of LocationIDs, in lower case.
+var zoneNames = [2]string{"pulocationid", "dolocationid"}
+
+// setZones decides whether a header's rows are placed by their zones, whose
+// columns are at pickup and dropoff, or -1: if coordinates are not all there.
+func (l *layout) setZones(pickup, dropoff int) {
+	l.zoneAt = [2]int{pickup, dropoff}
+	l.zones = pickup >= 0 && dropoff >= 0 &&
+		min(l.at[columnPickupLat], l.at[columnPickupLon], l.at[columnDropoffLat], l.at[columnDropoffLon]) < 0
+}
+
+// needed returns which columns a row must have; some of them may be -1.
+func (l *layout) needed() [neededColumns]int {
+	if l.zones {
+		at, zone := &l.at, &l.zoneAt
+		return [neededColumns]int{at[columnPickupTime], at[columnDropoffTime], zone[0], zone[1], zone[0], zone[1]}
+	}
+	return [neededColumns]int(l.at[:neededColumns])
 }
 
 // debs is the layout of DEBS 2015, which has no header: medallion, hack_license,
@@ -70,6 +94,7 @@ func parseHeader(cells [][]byte) *layout {
 	if !found {
 		return nil
 	}
+	header.setZones(cellIndex(cells, zoneNames[0]), cellIndex(cells, zoneNames[1]))
 	return header
 }
 

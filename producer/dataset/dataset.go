@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"math"
 
 	"github.com/tripgrid/tripgrid/trip"
@@ -69,20 +70,40 @@ func decodeTrip(b []byte, t *trip.Trip) {
 	t.TotalCents = int64(word(6))
 }
 
-// digestOf is the SHA-256 of a tag and of all trips in their order.
-func digestOf(chunks [][]trip.Trip) (digest [32]byte) {
-	h := sha256.New()
-	h.Write([]byte("tripgrid trips 1\n"))
-	buf := make([]byte, 0, 1024*tripSize)
+// digester makes the digest of an Identity: the SHA-256 of a tag and of all
+// trips in their order.
+type digester struct {
+	hash hash.Hash
+	buf  []byte
+}
+
+func newDigester() *digester {
+	d := &digester{sha256.New(), make([]byte, 0, 1024*tripSize)}
+	d.hash.Write([]byte("tripgrid trips 1\n"))
+	return d
+}
+
+func (d *digester) add(t *trip.Trip) {
+	if d.buf = appendTrip(d.buf, t); len(d.buf) == cap(d.buf) {
+		d.hash.Write(d.buf)
+		d.buf = d.buf[:0]
+	}
+}
+
+func (d *digester) sum() (digest [32]byte) {
+	d.hash.Write(d.buf)
+	d.buf = d.buf[:0]
+	d.hash.Sum(digest[:0])
+	return digest
+}
+
+// digestOf is the digest of trips that are in memory.
+func digestOf(chunks [][]trip.Trip) [32]byte {
+	digest := newDigester()
 	for _, chunk := range chunks {
 		for i := range chunk {
-			if buf = appendTrip(buf, &chunk[i]); len(buf) == cap(buf) {
-				h.Write(buf)
-				buf = buf[:0]
-			}
+			digest.add(&chunk[i])
 		}
 	}
-	h.Write(buf)
-	h.Sum(digest[:0])
-	return digest
+	return digest.sum()
 }

@@ -4,38 +4,64 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/tripgrid/tripgrid/producer/zones"
 	"github.com/tripgrid/tripgrid/trip"
 )
 
-// DefaultMaxTrips bounds the memory of Open: 32 million trips take 2.3 GB while
-// they are sorted and 1.8 GB afterwards. A yellow month has up to 16 million.
-const DefaultMaxTrips = 32_000_000
+const (
+	// DefaultMaxTrips bounds the disk that Open takes: a thousand million trips
+	// are 60 GB, twice while they are sorted. A yellow month has up to 16 million.
+	DefaultMaxTrips = 1 << 30
+	// DefaultMemoryTrips bounds the memory of Open: 2 million trips take 150 MB.
+	DefaultMemoryTrips = 2 << 20
+)
 
-// maxExamples is how many bad rows of each reason a FileReport keeps.
-const maxExamples = 3
+// maxExamples is how many bad rows of each reason a FileReport keeps, and
+// exampleBytes how much of each.
+const (
+	maxExamples  = 3
+	exampleBytes = 120
+)
 
 // Options of Open. The zero value is the default.
 type Options struct {
 	// MaxTrips is the most valid trips that all files together may have; 0 means
 	// DefaultMaxTrips.
 	MaxTrips int64
+	// MemoryTrips is the most trips to have in memory, at 72 bytes each; 0 means
+	// DefaultMemoryTrips. More of them are sorted on disk, with the same result,
+	// and stay there.
+	MemoryTrips int64
+	// SpillDir is the folder for what is on disk; "" means os.TempDir(), which may
+	// be in memory on some machines. Nothing is left there after Close, or, where
+	// a file in use can be removed, after a crash.
+	SpillDir string
+	// Timezone is the IANA name of the zone of all times that do not say theirs,
+	// in CSV and Parquet files: as America/New_York; "" means UTC. JSON events
+	// without a zone are in UTC always.
+	Timezone string
+	// Zones says where LocationIDs are; nil means zones.NewYork().
+	Zones *zones.Table
 	// Progress, if not nil, is called by Open now and then, and after each file.
 	Progress func(Report)
 }
 
-// Validate refuses a bound that is negative or beyond the index of a sort.
+// Validate refuses a bound that is negative or beyond the index of a sort, and a
+// time zone that is unknown.
 func (o Options) Validate() error {
-	if o.MaxTrips < 0 || o.MaxTrips > 1<<32 {
-		return fmt.Errorf("dataset: MaxTrips is %d: give 0 to %d", o.MaxTrips, int64(1)<<32)
+	for name, n := range map[string]int64{"MaxTrips": o.MaxTrips, "MemoryTrips": o.MemoryTrips} {
+		if n < 0 || n > 1<<32 {
+			return fmt.Errorf("dataset: %s is %d: give 0 to %d", name, n, int64(1)<<32)
+		}
 	}
-	return nil
+	_, err := newClock(o.Timezone)
+	return err
 }
 
 // Report says how far Open is.
@@ -55,21 +81,23 @@ type FileReport struct {
 	// no rows.
 	Rows, Valid int64
 	Watermarks  int64
-	Rejected    map[trip.Reason]int64
+	// Starts are the START events of rides whose END came: the two are one row.
+	Starts   int64
+	Rejected map[trip.Reason]int64
 	// Examples has the first three bad rows of each reason, in their order.
 	Examples []Example
 }
 
 // Example is a bad row.
 type Example struct {
-	Line   int64 // from 1
+	Line   int64 // from 1; in a Parquet file, of the row
 	Reason trip.Reason
-	Text   string // its first 120 bytes
+	Text   string // its first 120 bytes; of a Parquet file, the columns read
 }
 
-// Files is a Dataset that was read from files into memory.
+// Files is a Dataset that was read from files: in memory, or sorted on disk.
 type Files struct {
-	table    table
+	trips    sorted
 	identity Identity
 	reports  []FileReport
 }
@@ -78,7 +106,8 @@ type Files struct {
 // filepath.Match knows them if no file has that very name. The files are taken
 // in the order of their names; one that is named twice counts twice. Bad rows are
 // counted in Report; a file that cannot be read, a pattern without a match, no
-// valid trip in all files, and more than opt.MaxTrips are errors.
+// valid trip in all files, more than opt.MaxTrips, and a folder for sorting that
+// cannot be written are errors.
 func Open(ctx context.Context, paths []string, opt Options) (*Files, error) {
 	if err := opt.Validate(); err != nil {
 		return nil, err
@@ -86,11 +115,15 @@ func Open(ctx context.Context, paths []string, opt Options) (*Files, error) {
 	if opt.MaxTrips == 0 {
 		opt.MaxTrips = DefaultMaxTrips
 	}
+	if opt.MemoryTrips == 0 {
+		opt.MemoryTrips = DefaultMemoryTrips
+	}
 	names, err := expand(paths)
 	if err != nil {
 		return nil, err
 	}
-	r := reader{ctx: ctx, opt: opt, progress: Report{Files: len(names)}, files: new(Files)}
+	r := reader{ctx: ctx, opt: opt, progress: Report{Files: len(names)}, sorter: newSorter(opt.MemoryTrips, opt.SpillDir)}
+	defer r.sorter.close()
 	for _, name := range names {
 		info, err := os.Stat(name)
 		if err != nil {
@@ -107,16 +140,15 @@ func Open(ctx context.Context, paths []string, opt Options) (*Files, error) {
 			return nil, fmt.Errorf("read trips of %s: %w", name, err)
 		}
 	}
-	f := r.files
-	if f.table.len == 0 {
-		return nil, fmt.Errorf("read trips: %s has no valid trip%s: give TLC's CSV files with coordinates or JSON lines",
+	f := &Files{reports: r.reports}
+	if r.sorter.total == 0 {
+		return nil, fmt.Errorf("read trips: %s has no valid trip%s: give TLC's CSV or Parquet files, ride events or JSON lines",
 			nameOf(names), f.rejections())
 	}
-	f.table.sort()
-	if err := ctx.Err(); err != nil {
+	if f.trips, f.identity.Digest, err = r.sorter.finish(ctx); err != nil {
 		return nil, err
 	}
-	f.identity = Identity{nameOf(names), digestOf(f.table.chunks), f.table.len}
+	f.identity.Name, f.identity.Trips = nameOf(names), r.sorter.total
 	return f, nil
 }
 
@@ -175,106 +207,16 @@ func (f *Files) rejections() string {
 func (f *Files) Report() []FileReport { return f.reports }
 
 // Len implements Dataset.
-func (f *Files) Len() int64 { return f.table.len }
+func (f *Files) Len() int64 { return f.identity.Trips }
 
 // Read implements Dataset.
-func (f *Files) Read(from int64, buf []trip.Trip) (int, error) { return f.table.read(from, buf) }
+func (f *Files) Read(from int64, buf []trip.Trip) (int, error) { return f.trips.read(from, buf) }
 
 // SearchTime implements Dataset.
-func (f *Files) SearchTime(t int64) int64 { return f.table.searchTime(t) }
+func (f *Files) SearchTime(t int64) int64 { return f.trips.searchTime(t) }
 
 // Identity implements Dataset.
 func (f *Files) Identity() Identity { return f.identity }
 
-// Close gives the memory back. No other method may be called after it.
-func (f *Files) Close() error {
-	f.table.chunks = nil
-	return nil
-}
-
-// reader reads files one after the other.
-type reader struct {
-	ctx      context.Context
-	opt      Options
-	progress Report
-	files    *Files
-}
-
-// countingReader counts the bytes of a file for the progress report.
-type countingReader struct {
-	r io.Reader
-	n *int64
-}
-
-func (c countingReader) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	*c.n += int64(n)
-	return n, err
-}
-
-func (r *reader) readFile(name string) error {
-	file, err := os.Open(name)
-	if err != nil {
-		return errors.Unwrap(err) // the caller names the file
-	}
-	defer func() { _ = file.Close() }() // it was only read
-	lines, err := newLines(countingReader{file, &r.progress.Bytes})
-	if err != nil {
-		return err
-	}
-	report := FileReport{Name: name, Rejected: map[trip.Reason]int64{}}
-	var rows rows
-	for number := int64(1); ; number++ {
-		line, err := lines.next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return err
-		}
-		text, what, reason := rows.read(number, line, r.files.table.next())
-		switch what {
-		case isTrip:
-			if r.files.table.len == r.opt.MaxTrips {
-				return fmt.Errorf("there are more than %d trips, which is the bound for memory: give fewer files, or raise the bound", r.opt.MaxTrips)
-			}
-			r.files.table.add()
-			report.Rows++
-			report.Valid++
-		case isBad:
-			report.reject(number, reason, text)
-		case isWatermark:
-			report.Watermarks++
-		}
-		if number%(1<<14) == 0 {
-			if err := r.ctx.Err(); err != nil {
-				return err
-			}
-			r.tell(&report)
-		}
-	}
-	r.tell(&report)
-	r.progress.Rows += report.Rows
-	r.progress.Valid += report.Valid
-	r.files.reports = append(r.files.reports, report)
-	return r.ctx.Err()
-}
-
-// reject counts a bad row.
-func (f *FileReport) reject(line int64, reason trip.Reason, text []byte) {
-	f.Rows++
-	f.Rejected[reason]++
-	if f.Rejected[reason] <= maxExamples {
-		f.Examples = append(f.Examples, Example{line, reason, string(text[:min(len(text), 120)])})
-	}
-}
-
-func (r *reader) tell(file *FileReport) {
-	if r.opt.Progress == nil {
-		return
-	}
-	now := r.progress
-	now.Valid += file.Valid
-	now.Rows += file.Rows
-	r.opt.Progress(now)
-}
+// Close gives memory and disk back. No other method may be called after it.
+func (f *Files) Close() error { return f.trips.close() }

@@ -28,7 +28,12 @@ func newLines(r io.Reader) (*lines, error) {
 	if plain == raw {
 		return &lines{r: raw}, nil
 	}
-	return &lines{r: bufio.NewReaderSize(plain, bufferSize)}, nil
+	unpacked := bufio.NewReaderSize(plain, bufferSize)
+	// An error is for the first line to report.
+	if head, _ := unpacked.Peek(len(parquetStart)); string(head) == parquetStart {
+		return nil, errors.New("it is a Parquet file that was packed once more: unpack it, Parquet packs by itself")
+	}
+	return &lines{r: unpacked}, nil
 }
 
 // next returns the next line with its end, which the last one may lack. It is

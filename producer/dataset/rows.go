@@ -16,6 +16,7 @@ const (
 	isWatermark
 	isTrip
 	isBad
+	isStart // of a ride, whose END makes the trip
 )
 
 // rows reads the lines of one file, one by one.
@@ -23,6 +24,8 @@ type rows struct {
 	splitter splitter
 	layout   *layout // of the CSV rows; nil before the first one
 	event    trip.Event
+	open     map[string]openRide
+	reading
 }
 
 var byteOrderMark = []byte("\uFEFF")
@@ -40,7 +43,7 @@ func (r *rows) read(number int64, line []byte, t *trip.Trip) (text []byte, what 
 	if isJSON(line) {
 		what, reason = r.readEvent(line, t)
 	} else {
-		what, reason = r.readRow(line, t)
+		what, reason = r.readRow(number, line, t)
 	}
 	return line, what, reason
 }
@@ -81,10 +84,13 @@ func (r *rows) readEvent(line []byte, t *trip.Trip) (outcome, trip.Reason) {
 	return isTrip, ""
 }
 
-func (r *rows) readRow(line []byte, t *trip.Trip) (outcome, trip.Reason) {
+func (r *rows) readRow(number int64, line []byte, t *trip.Trip) (outcome, trip.Reason) {
 	cells, ok := r.splitter.split(line)
 	if !ok {
 		return isBad, trip.ReasonQuoting
+	}
+	if (r.layout == nil || r.layout.debs) && isRide(cells) {
+		return r.readRide(number, line, cells, t)
 	}
 	reason := r.readCells(cells, t)
 	if reason == "" {
@@ -107,23 +113,41 @@ func (r *rows) readCells(cells [][]byte, t *trip.Trip) trip.Reason {
 		r.layout = debs
 	}
 	at := &r.layout.at
-	for _, i := range at[:neededColumns] {
+	needed := r.layout.needed()
+	for _, i := range needed {
 		if i < 0 {
 			return trip.ReasonColumns
 		}
 	}
-	for _, i := range at[:neededColumns] {
+	for _, i := range needed {
 		if i >= len(cells) {
 			return trip.ReasonFields
 		}
 	}
 	var ok bool
-	if t.Pickup, ok = trip.ParseTime(cells[at[columnPickupTime]]); !ok {
+	if t.Pickup, ok = r.clock.parse(cells[at[columnPickupTime]]); !ok {
 		return trip.ReasonPickupTime
 	}
-	if t.Dropoff, ok = trip.ParseTime(cells[at[columnDropoffTime]]); !ok {
+	if t.Dropoff, ok = r.clock.parse(cells[at[columnDropoffTime]]); !ok {
 		return trip.ReasonDropoffTime
 	}
+	if reason := r.readPlaces(cells, t); reason != "" {
+		return reason
+	}
+	t.TotalCents = 0
+	if i := at[columnTotal]; i >= 0 && i < len(cells) {
+		t.TotalCents = trip.ParseCents(cells[i])
+	}
+	return ""
+}
+
+// readPlaces reads both ends of a row, all of whose needed columns are there.
+func (r *rows) readPlaces(cells [][]byte, t *trip.Trip) trip.Reason {
+	if zone := &r.layout.zoneAt; r.layout.zones {
+		return r.place(t, zoneID(cells[zone[0]]), zoneID(cells[zone[1]]))
+	}
+	at := &r.layout.at
+	var ok bool
 	for c, into := range [...]*float64{
 		columnPickupLat: &t.PickupLat, columnPickupLon: &t.PickupLon,
 		columnDropoffLat: &t.DropoffLat, columnDropoffLon: &t.DropoffLon,
@@ -137,10 +161,6 @@ func (r *rows) readCells(cells [][]byte, t *trip.Trip) trip.Reason {
 	}
 	if bad := t.CheckCoordinates(); bad != nil {
 		return bad.Reason
-	}
-	t.TotalCents = 0
-	if i := at[columnTotal]; i >= 0 && i < len(cells) {
-		t.TotalCents = trip.ParseCents(cells[i])
 	}
 	return ""
 }

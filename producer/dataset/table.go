@@ -19,6 +19,27 @@ const (
 type table struct {
 	chunks [][]trip.Trip // all but the last have chunkTrips
 	len    int64
+	keys   []sortKey // for sort, kept for the next time
+}
+
+// sortKey is a trip's drop-off and place before the sort.
+type sortKey struct {
+	dropoff int64
+	from    uint32
+}
+
+// reset empties the table, whose memory is kept.
+func (t *table) reset() {
+	for i := range t.chunks {
+		t.chunks[i] = t.chunks[i][:chunkTrips]
+	}
+	t.len = 0
+}
+
+// close implements sorted.
+func (t *table) close() error {
+	*t = table{}
+	return nil
 }
 
 // next returns the place of one more trip; add makes it count.
@@ -38,21 +59,19 @@ func (t *table) at(i int64) *trip.Trip {
 // sort puts the trips in the order of their drop-offs, ties in the order in
 // which they came, and cuts the last chunk to its length.
 func (t *table) sort() {
-	if last := len(t.chunks) - 1; last >= 0 {
-		t.chunks[last] = t.chunks[last][:t.len-int64(last)<<chunkShift]
+	for i := range t.chunks {
+		n := min(chunkTrips, max(0, t.len-int64(i)<<chunkShift))
+		t.chunks[i] = t.chunks[i][:n]
 	}
 	if t.sorted() {
 		return
 	}
-	type key struct {
-		dropoff int64
-		from    uint32
-	}
-	keys := make([]key, t.len)
+	t.keys = slices.Grow(t.keys[:0], int(t.len))[:t.len]
+	keys := t.keys
 	for i := range keys {
-		keys[i] = key{t.at(int64(i)).Dropoff, uint32(i)}
+		keys[i] = sortKey{t.at(int64(i)).Dropoff, uint32(i)}
 	}
-	slices.SortFunc(keys, func(a, b key) int {
+	slices.SortFunc(keys, func(a, b sortKey) int {
 		if a.dropoff != b.dropoff {
 			return cmp.Compare(a.dropoff, b.dropoff)
 		}

@@ -1,0 +1,311 @@
+package dataset
+
+import (
+	"bytes"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/parquet-go/parquet-go"
+
+	"github.com/tripgrid/tripgrid/producer/zones"
+	"github.com/tripgrid/tripgrid/trip"
+)
+
+// parquetFile returns rows as a Parquet file.
+func parquetFile[T any](t testing.TB, rows []T, options ...parquet.WriterOption) string {
+	t.Helper()
+	var buf bytes.Buffer
+	w := parquet.NewGenericWriter[T](&buf, options...)
+	if _, err := w.Write(rows); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return buf.String()
+}
+
+func point[T any](x T) *T { return &x }
+
+// The layouts of TLC's Parquet files, with the types that drift between months.
+type (
+	yellow2009Row struct {
+		Vendor  string  `parquet:"vendor_name,optional"`
+		Pickup  string  `parquet:"Trip_Pickup_DateTime,optional"`
+		Dropoff string  `parquet:"Trip_Dropoff_DateTime,optional"`
+		FromLon float64 `parquet:"Start_Lon,optional"`
+		FromLat float64 `parquet:"Start_Lat,optional"`
+		Rate    *int32  `parquet:"Rate_Code,optional"`
+		ToLon   float64 `parquet:"End_Lon,optional"`
+		ToLat   float64 `parquet:"End_Lat,optional"`
+		Total   float64 `parquet:"Total_Amt,optional"`
+	}
+	yellow2010Row struct {
+		Pickup  string  `parquet:"pickup_datetime"`
+		Dropoff string  `parquet:"dropoff_datetime"`
+		FromLon float32 `parquet:"pickup_longitude"`
+		FromLat float32 `parquet:"pickup_latitude"`
+		ToLon   string  `parquet:"dropoff_longitude"`
+		ToLat   string  `parquet:"dropoff_latitude"`
+		Total   string  `parquet:"total_amount"`
+	}
+	yellow2011Row struct {
+		Pickup  *int64   `parquet:"tpep_pickup_datetime,optional,timestamp(microsecond:local)"`
+		Dropoff *int64   `parquet:"tpep_dropoff_datetime,optional,timestamp(microsecond:local)"`
+		From    *int64   `parquet:"PULocationID,optional"`
+		To      *int64   `parquet:"DOLocationID,optional"`
+		Total   *float64 `parquet:"total_amount,optional"`
+	}
+	greenRow struct {
+		Pickup  int64   `parquet:"lpep_pickup_datetime,timestamp(nanosecond:local)"`
+		Dropoff int64   `parquet:"lpep_dropoff_datetime,timestamp(millisecond:local)"`
+		From    int32   `parquet:"PULocationID"`
+		To      int32   `parquet:"DOLocationID"`
+		Total   float32 `parquet:"total_amount"`
+	}
+	fhvRow struct {
+		Base    string   `parquet:"dispatching_base_num"`
+		Pickup  int64    `parquet:"pickup_datetime,timestamp(microsecond:local)"`
+		Dropoff int64    `parquet:"dropOff_datetime,timestamp(microsecond:local)"`
+		From    *float64 `parquet:"PUlocationID,optional"`
+		To      *float64 `parquet:"DOlocationID,optional"`
+	}
+	fhvhvRow struct {
+		Request int64  `parquet:"request_datetime,timestamp(microsecond:local)"`
+		Pickup  int64  `parquet:"pickup_datetime,timestamp(microsecond:local)"`
+		Dropoff int64  `parquet:"dropoff_datetime,timestamp(microsecond:local)"`
+		From    string `parquet:"PULocationID"`
+		To      int64  `parquet:"DOLocationID"`
+		Fare    float64
+	}
+)
+
+// zoneTrip is oneTrip from Times Square (230) to JFK (132).
+func zoneTrip() trip.Trip {
+	want := oneTrip
+	want.PickupLat, want.PickupLon, _ = zones.NewYork().Point(230)
+	want.DropoffLat, want.DropoffLon, _ = zones.NewYork().Point(132)
+	return want
+}
+
+func TestOpenEveryParquetLayout(t *testing.T) {
+	const pickup, dropoff = "2014-05-06 07:08:09", "2014-05-06 07:20:00"
+	one := oneTrip
+	micros := func(ns int64) int64 { return ns / 1000 }
+	free := zoneTrip()
+	free.TotalCents = 0
+	for name, row := range map[string]struct {
+		content string
+		want    trip.Trip
+	}{
+		"yellow 2009": {parquetFile(t, []yellow2009Row{{"VTS", pickup, dropoff, -73.985, 40.75, nil, -73.7825, 40.644, 58.33}}), one},
+		"yellow 2010": {parquetFile(t, []yellow2010Row{{pickup, dropoff, -73.984375, 40.75, "-73.7825", "40.644", "58.33"}}),
+			trip.Trip{Pickup: one.Pickup, Dropoff: one.Dropoff, PickupLat: 40.75, PickupLon: -73.984375,
+				DropoffLat: 40.644, DropoffLon: -73.7825, TotalCents: 5833}},
+		"yellow 2011": {parquetFile(t, []yellow2011Row{{point(micros(one.Pickup)), point(micros(one.Dropoff)),
+			point(int64(230)), point(int64(132)), point(58.33)}}, parquet.Compression(&parquet.Zstd)), zoneTrip()},
+		"green": {parquetFile(t, []greenRow{{one.Pickup, one.Dropoff / 1e6, 230, 132, 58.33}}, parquet.Compression(&parquet.Snappy)), zoneTrip()},
+		"FHV":   {parquetFile(t, []fhvRow{{"B1", micros(one.Pickup), micros(one.Dropoff), point(230.0), point(132.0)}}, parquet.Compression(&parquet.Gzip)), free},
+		"FHVHV": {parquetFile(t, []fhvhvRow{{0, micros(one.Pickup), micros(one.Dropoff), "230", 132, 50}}), free},
+	} {
+		f := open(t, write(t, "trips", row.content))
+		if got := all(t, f); len(got) != 1 || got[0] != row.want {
+			t.Errorf("%s: got %+v, want %+v", name, got, row.want)
+		}
+		checkDataset(t, f)
+	}
+}
+
+// A Parquet file in several row groups is the same as its rows in CSV, and the
+// same by the generic reader of the library.
+func TestParquetAsNaively(t *testing.T) {
+	random := newRandom(7, 0)
+	var rows []yellow2011Row
+	for i := range int64(5000) {
+		row := yellow2011Row{
+			Pickup: point(at("2023-01-01 00:00:00")/1000 + random.below(1e12)), From: point(random.below(270) - 2),
+			To: point(random.below(270) - 2), Total: point(float64(random.below(10_000)) / 100),
+		}
+		row.Dropoff = point(*row.Pickup + random.below(1e10))
+		switch i % 97 {
+		case 1:
+			row.Pickup = nil
+		case 2:
+			row.Dropoff = point(int64(math.MaxInt64))
+		case 3:
+			row.From = nil
+		case 4:
+			row.Total = nil
+		case 5:
+			row.To = point(int64(1 << 40))
+		}
+		rows = append(rows, row)
+	}
+	content := parquetFile(t, rows, parquet.MaxRowsPerRowGroup(1100), parquet.PageBufferSize(700), parquet.DataPageVersion(1))
+	path := write(t, "trips.parquet", content)
+	f := open(t, path)
+	valid, rejected, trips := naiveParquet(t, path)
+	report := f.Report()[0]
+	if report.Rows != 5000 || report.Valid != valid || !maps.Equal(report.Rejected, rejected) {
+		t.Errorf("report %+v, want %d valid and %v", report, valid, rejected)
+	}
+	if !slices.Equal(all(t, f), trips) {
+		t.Error("not the trips of the naive reader")
+	}
+	if len(report.Examples) != 9 || report.Examples[0].Line != 2 ||
+		!strings.HasPrefix(report.Examples[0].Text, "tpep_pickup_datetime <null>, tpep_dropoff_datetime 2023-") {
+		t.Errorf("examples %+v", report.Examples)
+	}
+}
+
+// naiveParquet reads all rows into Go values and goes by the documentation alone.
+func naiveParquet(t *testing.T, path string) (valid int64, rejected map[trip.Reason]int64, trips []trip.Trip) {
+	t.Helper()
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := parquet.OpenFile(file, info.Size())
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader := parquet.NewGenericReader[map[string]any](file, f.Schema())
+	defer reader.Close()
+	rejected = map[trip.Reason]int64{}
+	row := make([]map[string]any, 1)
+	for {
+		row[0] = map[string]any{}
+		if n, _ := reader.Read(row); n == 0 {
+			break
+		}
+		find := func(name string) (any, bool) {
+			for key, value := range row[0] {
+				if strings.EqualFold(key, name) || strings.EqualFold(key, "t"+name) || strings.EqualFold(key, "l"+name) {
+					return value, value != nil
+				}
+			}
+			return nil, false
+		}
+		instant := func(name string) (int64, bool) {
+			value, ok := find(name)
+			if !ok {
+				return 0, false
+			}
+			switch v := value.(type) {
+			case time.Time:
+				return v.UnixNano(), v.Year() < 2262
+			case int64:
+				return v * 1000, v < 9_000_000_000_000_000
+			}
+			t.Fatalf("%s is %T", name, value)
+			return 0, false
+		}
+		zone := func(name string) int64 {
+			value, _ := find(name)
+			switch v := value.(type) {
+			case int64:
+				return v
+			case int32:
+				return int64(v)
+			}
+			return 0
+		}
+		var ride trip.Trip
+		var ok1, ok2, ok3, ok4 bool
+		ride.Pickup, ok1 = instant("pep_pickup_datetime")
+		ride.Dropoff, ok2 = instant("pep_dropoff_datetime")
+		ride.PickupLat, ride.PickupLon, ok3 = zones.NewYork().Point(zone("PULocationID"))
+		ride.DropoffLat, ride.DropoffLon, ok4 = zones.NewYork().Point(zone("DOLocationID"))
+		if total, ok := find("total_amount"); ok {
+			ride.TotalCents = int64(math.Round(total.(float64) * 100))
+		}
+		switch {
+		case !ok1:
+			rejected[trip.ReasonPickupTime]++
+		case !ok2:
+			rejected[trip.ReasonDropoffTime]++
+		case !ok3 || !ok4:
+			rejected[ReasonZone]++
+		default:
+			valid++
+			trips = append(trips, ride)
+		}
+	}
+	slices.SortStableFunc(trips, func(a, b trip.Trip) int { return int(min(1, max(-1, a.Dropoff-b.Dropoff))) })
+	return valid, rejected, trips
+}
+
+func TestRealParquetAsNaively(t *testing.T) {
+	paths, err := filepath.Glob(filepath.Join(realData(t), "parquet", "*.parquet"))
+	if err != nil || len(paths) != 3 {
+		t.Fatal(err, paths)
+	}
+	for _, path := range paths {
+		f := open(t, path)
+		valid, rejected, trips := naiveParquet(t, path)
+		report := f.Report()[0]
+		if report.Valid != valid || !maps.Equal(report.Rejected, rejected) || report.Valid < 50_000-5_000 {
+			t.Errorf("%s: report %+v, want %d and %v", path, report, valid, rejected)
+		}
+		if !slices.Equal(all(t, f), trips) {
+			t.Errorf("%s: not the trips of the naive reader", path)
+		}
+		t.Logf("%s: %d rows, %d valid, rejected %v", filepath.Base(path), report.Rows, report.Valid, report.Rejected)
+		checkDataset(t, f)
+	}
+}
+
+func TestOpenRefusesParquet(t *testing.T) {
+	whole := parquetFile(t, []greenRow{{0, 0, 230, 132, 1}, {1, 1, 1, 1, 1}})
+	for name, row := range map[string]struct{ content, say string }{
+		"cut":          {whole[:len(whole)-1], "cut short"},
+		"cut early":    {whole[:20], "cut short"},
+		"packed":       {zipped(t, whole), "packed once more"},
+		"no rows":      {parquetFile[greenRow](t, nil), "no valid trip:"},
+		"other":        {parquetFile(t, []struct{ A, B int64 }{{1, 2}}), "no valid trip (bad rows: columns 1)"},
+		"no zones":     {parquetFile(t, []struct{ Pickup_datetime, Dropoff_datetime string }{{}}), "columns 1"},
+		"bad footer":   {whole[:len(whole)-40] + strings.Repeat("\xff", 32) + whole[len(whole)-8:], "damaged"},
+		"huge footer":  {whole[:len(whole)-8] + "\xff\xff\xff\xffPAR1", "damaged"},
+		"without unit": {parquetFile(t, []struct{ Pickup_datetime, Dropoff_datetime, PULocationID, DOLocationID int64 }{{}}), "pickup_time 1"},
+	} {
+		f, err := Open(t.Context(), []string{write(t, "trips", row.content)}, Options{})
+		if err == nil || f != nil || !strings.Contains(err.Error(), row.say) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v, want it to say %q", name, err, row.say)
+		}
+	}
+}
+
+// Whatever byte of a file is wrong, reading it ends, without a panic.
+func TestOpenDamagedParquet(t *testing.T) {
+	whole := parquetFile(t, []greenRow{{1e18, 1e12, 230, 132, 1}, {1e18, 1e12, 1, 1, 1}})
+	refused := 0
+	tried := 0
+	for i := 4; i < len(whole); i += 3 {
+		tried++
+		damaged := []byte(whole)
+		damaged[i] ^= 0x14
+		f, err := Open(t.Context(), []string{write(t, "damaged", string(damaged))}, Options{})
+		if err != nil {
+			refused++
+			if strings.Contains(err.Error(), "\n") {
+				t.Errorf("byte %d: %v", i, err)
+			}
+			continue
+		}
+		checkDataset(t, f)
+	}
+	if refused < tried/10 {
+		t.Errorf("%d of %d damaged files are refused", refused, tried)
+	}
+}
