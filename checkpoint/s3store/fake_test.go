@@ -153,7 +153,7 @@ func (f *fakeS3) do(w http.ResponseWriter, r *http.Request) {
 		}
 	case "delete":
 		delete(f.objects, key)
-		w.WriteHeader(204)
+		w.WriteHeader(http.StatusNoContent)
 	case "list":
 		f.list(w, r)
 	case "create":
@@ -236,7 +236,7 @@ func (f *fakeS3) multipart(w http.ResponseWriter, r *http.Request, op, key strin
 		w.Header().Set("ETag", quoted(body))
 	case "abort":
 		delete(f.uploads, id)
-		w.WriteHeader(204)
+		w.WriteHeader(http.StatusNoContent)
 	case "complete":
 		var in struct {
 			Parts []struct {
