@@ -2,10 +2,14 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -232,6 +236,9 @@ func verifyPart(ctx context.Context, store checkpoint.Store, cfg window.Config, 
 	if err != nil {
 		return err
 	}
+	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != e.Part.SHA256 {
+		return fmt.Errorf("%s has the SHA-256 %x, the manifest says %s", e.Part.Name, sum, e.Part.SHA256)
+	}
 	body, err := checkpoint.DecodePart(e.Part.Name, data)
 	if err != nil {
 		return err
@@ -247,6 +254,10 @@ func verifyPart(ctx context.Context, store checkpoint.Store, cfg window.Config, 
 		return fmt.Errorf("%s holds another cut than the manifest: %s", e.Part.Name, ack.Vector.Diff(m.Vector))
 	case uint64(len(pending)) != e.Pending:
 		return fmt.Errorf("%s holds %d pending documents, the manifest says %d", e.Part.Name, len(pending), e.Pending)
+	case !reflect.DeepEqual(ack.Counters, e.Counters):
+		return fmt.Errorf("%s counts %+v, the manifest says %+v", e.Part.Name, ack.Counters, e.Counters)
+	case ack.Resume != e.Resume || !slices.Equal(ack.Anchors, e.Anchors):
+		return fmt.Errorf("%s resumes at %d with anchors %v, the manifest says %d with %v", e.Part.Name, ack.Resume, ack.Anchors, e.Resume, e.Anchors)
 	case ack.Ordinal != e.Ordinal:
 		return fmt.Errorf("%s holds ordinal %d, the manifest says %d", e.Part.Name, ack.Ordinal, e.Ordinal)
 	}

@@ -45,6 +45,8 @@ func (c *demoCmd) Validate() error {
 		return fmt.Errorf("--shards must be 1 to 256, not %d", c.Shards)
 	case c.Partitions < 1 || c.Partitions > 1024:
 		return fmt.Errorf("--partitions must be 1 to 1024, not %d", c.Partitions)
+	case c.Addr == "":
+		return errors.New("--addr must name an address, such as 127.0.0.1:0")
 	case c.Speedup < 0:
 		return fmt.Errorf("--speedup must be 0 or more, not %g", c.Speedup)
 	case c.Window < time.Second || c.Window%time.Second != 0:

@@ -129,6 +129,7 @@ func TestErrorsOfPeople(t *testing.T) {
 		{[]string{"demo", "--shards", "0"}, 2, "--shards must be 1 to 256"},
 		{[]string{"demo", "--window", "1500ms"}, 2, "--window must be whole seconds"},
 		{[]string{"demo", "--addr", "256.0.0.1:0"}, 1, "--addr"},
+		{[]string{"demo", "--addr="}, 2, "--addr must name"},
 		{[]string{"export", "--dir", filepath.Join(dir, "absent"), "--out", "-"}, 1, "there is no folder"},
 		{[]string{"checkpoint", "ls", "--dir", dir}, 1, "holds no run"},
 		{[]string{"frobnicate"}, 2, "frobnicate"},

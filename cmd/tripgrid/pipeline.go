@@ -202,9 +202,15 @@ func (p *pipeline) final() bool {
 func openPipeline(ctx context.Context, opt options) (_ *pipeline, err error) {
 	p := &pipeline{opt: opt, log: opt.log, started: make(chan struct{})}
 	defer func() {
-		if err != nil {
-			p.close()
+		if err == nil {
+			return
 		}
+		if p.local != nil { // what its Open took its Run gives back
+			ended, cancel := context.WithCancel(ctx)
+			cancel()
+			err = errors.Join(err, p.local.Run(ended))
+		}
+		p.close()
 	}()
 	if p.unlock, err = opt.dir.lock(); err != nil {
 		return nil, err
