@@ -62,13 +62,16 @@
 // again as it was, with its nonce. If the condition then fails, the row is read
 // back, and what it says decides:
 //
-//	nonce             rev              the write
-//	own               rev written      happened
-//	another's         rev written      did not: cluster.ErrConflict
-//	another's         above            happened and was overwritten, or did not:
-//	                                   an error that is no sentinel if an answer
-//	                                   was lost, else cluster.ErrConflict
-//	no row                             did not: cluster.ErrConflict
+//	nonce       rev          the write
+//	own         rev written  happened
+//	another's   rev written  did not: cluster.ErrConflict
+//	another's   above        is not in force, it did not happen or was
+//	                         overwritten: cluster.ErrConflict
+//	no row                   is not in force: cluster.ErrConflict
+//	unreadable               is in the dark: an error that is no sentinel
+//
+// So a conflict always means that the row is not as the caller wrote it and
+// must be read, which is all that [cluster.Held] concludes from one.
 //
 // A write that is applied after its caller gave up (a server that was frozen)
 // does no harm: its condition lets it through only in the place where the

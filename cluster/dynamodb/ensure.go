@@ -63,7 +63,7 @@ func usable(s types.TableStatus) bool {
 }
 
 func (t *Table) describe(ctx context.Context) (d *types.TableDescription, err error) {
-	_, err = t.call(ctx, func(ctx context.Context) error {
+	err = t.call(ctx, func(ctx context.Context) error {
 		out, err := t.api.DescribeTable(ctx, &sdk.DescribeTableInput{TableName: &t.c.Table}, once)
 		if err == nil {
 			d = out.Table
@@ -77,7 +77,7 @@ func (t *Table) describe(ctx context.Context) (d *types.TableDescription, err er
 }
 
 func (t *Table) create(ctx context.Context) error {
-	_, err := t.call(ctx, func(ctx context.Context) error {
+	err := t.call(ctx, func(ctx context.Context) error {
 		_, err := t.api.CreateTable(ctx, &sdk.CreateTableInput{TableName: &t.c.Table, BillingMode: types.BillingModePayPerRequest,
 			AttributeDefinitions: []types.AttributeDefinition{
 				{AttributeName: aws.String(attrScope), AttributeType: types.ScalarAttributeTypeS},

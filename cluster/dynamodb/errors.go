@@ -7,6 +7,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
 // explained is an error in one sentence; the SDK's is below it.
@@ -85,6 +86,10 @@ func brief(err error) string {
 	var late lateError
 	if errors.As(err, &late) {
 		return late.Error()
+	}
+	var sent *smithyhttp.RequestSendError
+	if errors.As(err, &sent) && sent.Err != nil {
+		return sent.Err.Error()
 	}
 	var op *smithy.OperationError
 	if errors.As(err, &op) && op.Err != nil {

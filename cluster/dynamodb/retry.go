@@ -17,34 +17,20 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
-// verdict is what a failed attempt means.
-type verdict struct {
-	again bool // another attempt may succeed
-	doubt bool // the call may have had its effect
-}
-
-// judge tells refusals, which had no effect, from failures that leave it open.
-func judge(err error) verdict {
+// again tells whether another attempt may succeed. Whether the failed one had
+// its effect does not matter here: write finds out by reading back.
+func again(err error) bool {
 	var api smithy.APIError
 	if errors.As(err, &api) {
-		switch {
-		case throttled(api):
-			return verdict{again: true}
-		case api.ErrorCode() == "RequestTimeTooSkewed": // the client corrects its clock
-			return verdict{again: true}
-		case status(err) >= http.StatusInternalServerError || api.ErrorFault() == smithy.FaultServer || internal[api.ErrorCode()]:
-			return verdict{again: true, doubt: true}
-		}
-		return verdict{}
+		return throttled(api) || status(err) >= http.StatusInternalServerError || api.ErrorFault() == smithy.FaultServer ||
+			passing[api.ErrorCode()]
 	}
-	if unsent(err) {
-		return verdict{}
-	}
-	return verdict{again: true, doubt: true}
+	return !unsent(err)
 }
 
-var internal = map[string]bool{"InternalServerError": true, "InternalFailure": true, "ServiceUnavailable": true,
-	"ServiceUnavailableException": true, "RequestTimeout": true, "RequestTimeoutException": true}
+// The client corrects its clock by the answer RequestTimeTooSkewed.
+var passing = map[string]bool{"InternalServerError": true, "InternalFailure": true, "ServiceUnavailable": true,
+	"ServiceUnavailableException": true, "RequestTimeout": true, "RequestTimeoutException": true, "RequestTimeTooSkewed": true}
 
 func throttled(err error) bool {
 	var api smithy.APIError
@@ -100,30 +86,31 @@ func operational(err error) bool {
 }
 
 // call tries f until it succeeds, is refused, the attempts are used up or the
-// context ends; doubt says that an attempt before may have had its effect.
-func (t *Table) call(ctx context.Context, f func(context.Context) error) (doubt bool, err error) {
+// context ends.
+func (t *Table) call(ctx context.Context, f func(context.Context) error) error {
 	pause := t.c.Backoff
 	for n := 1; ; n++ {
 		attempt, cancel := context.WithTimeout(ctx, t.c.Timeout)
-		err = f(attempt)
+		err := f(attempt)
 		late := attempt.Err() != nil
 		cancel()
 		if err == nil {
-			return doubt, nil
+			return nil
 		}
-		v := judge(err)
-		doubt = doubt || v.doubt
 		if ctx.Err() != nil {
-			return doubt, endedError{ctx.Err(), err}
+			return endedError{ctx.Err(), err}
 		}
-		if late && v.again {
+		if !again(err) {
+			return err
+		}
+		if late {
 			err = lateError{t.c.Timeout, err}
 		}
-		if !v.again || n >= t.c.Attempts {
-			return doubt, err
+		if n >= t.c.Attempts {
+			return err
 		}
 		if !sleep(ctx, rand.N(pause)+1) {
-			return doubt, endedError{ctx.Err(), err}
+			return endedError{ctx.Err(), err}
 		}
 		pause = min(2*pause, t.c.MaxBackoff)
 	}

@@ -126,7 +126,7 @@ func (t *Table) read(ctx context.Context, r cluster.Resource) (row, error) {
 		return row{}, errUnnamed
 	}
 	var out *sdk.GetItemOutput
-	_, err := t.call(ctx, func(ctx context.Context) (err error) {
+	err := t.call(ctx, func(ctx context.Context) (err error) {
 		out, err = t.api.GetItem(ctx, &sdk.GetItemInput{TableName: &t.c.Table, Key: t.key(r), ConsistentRead: aws.Bool(true)}, once)
 		return err
 	})
@@ -151,7 +151,7 @@ func (t *Table) List(ctx context.Context) ([]cluster.Entry, error) {
 	var all []cluster.Entry
 	for {
 		var page *sdk.QueryOutput
-		_, err := t.call(ctx, func(ctx context.Context) (err error) {
+		err := t.call(ctx, func(ctx context.Context) (err error) {
 			page, err = t.api.Query(ctx, in, once)
 			return err
 		})

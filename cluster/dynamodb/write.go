@@ -51,7 +51,7 @@ func (t *Table) write(ctx context.Context, verb string, l cluster.Lease, rev clu
 	nonce := hex.EncodeToString(b[:])
 	in := &sdk.PutItemInput{TableName: &t.c.Table, Item: t.encode(row{entry: cluster.Entry{Lease: l, Revision: rev}, nonce: nonce}),
 		ConditionExpression: &c.text, ExpressionAttributeNames: c.names, ExpressionAttributeValues: c.values}
-	doubt, err := t.call(ctx, func(ctx context.Context) error {
+	err := t.call(ctx, func(ctx context.Context) error {
 		_, err := t.api.PutItem(ctx, in, once)
 		return err
 	})
@@ -63,7 +63,7 @@ func (t *Table) write(ctx context.Context, verb string, l cluster.Lease, rev clu
 	case !errors.As(err, &failed):
 		return 0, t.explain(what, "PutItem", err)
 	}
-	// Even where no answer was lost here: the client may have its own ways.
+	// Another's row, or an own one whose answer was lost, here or in the client.
 	now, err := t.read(ctx, l.Resource)
 	switch {
 	case errors.Is(err, cluster.ErrNotFound):
@@ -72,12 +72,6 @@ func (t *Table) write(ctx context.Context, verb string, l cluster.Lease, rev clu
 		return 0, fmt.Errorf("%s: it is not known whether it was written: %w", what, err)
 	case now.nonce == nonce && now.entry.Revision == rev:
 		return rev, nil
-	case doubt && follows(now.entry.Revision, rev):
-		return 0, fmt.Errorf("%s: the answer was lost and the row has been written again since, now by %q: read it", what, now.entry.Lease.Owner)
 	}
 	return 0, fmt.Errorf("%s: %w, now %q has it at epoch %d", what, cluster.ErrConflict, now.entry.Lease.Owner, now.entry.Lease.Epoch)
 }
-
-// follows tells whether a row at revision now can come of one at rev by
-// further writes, and not from another random start.
-func follows(now, rev cluster.Revision) bool { return now > rev && now-rev < 1<<40 }
