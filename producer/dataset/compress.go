@@ -96,25 +96,35 @@ func decompress(raw *bufio.Reader) (io.Reader, error) {
 	return raw, nil
 }
 
-// decompressed gives the errors of a compression in words for people.
+// decompressed gives the errors of a compression in words for people. It ends
+// with its first error: what a decoder does after one is not to be relied on.
 type decompressed struct {
 	name string
 	r    io.Reader
+	err  error
 }
 
 // Read implements io.Reader.
 func (d *decompressed) Read(p []byte) (int, error) {
+	if d.err != nil {
+		return 0, d.err
+	}
 	n, err := d.r.Read(p)
+	d.err = d.explain(err)
+	return n, d.err
+}
+
+func (d *decompressed) explain(err error) error {
 	var disk *fs.PathError
 	switch {
-	case err == nil, err == io.EOF, errors.As(err, &disk):
-		return n, err
+	case err == nil, err == io.EOF, errors.As(err, &disk): //nolint:errorlint // a wrapped EOF is no end
+		return err
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
-		return n, fmt.Errorf("the %s file is cut short: fetch it again", d.name)
+		return fmt.Errorf("the %s file is cut short: fetch it again", d.name)
 	case errors.Is(err, zstd.ErrWindowSizeExceeded):
-		return n, fmt.Errorf("the zstd file wants more than %d MiB of memory: compress it again without a greater --long", maxWindow>>20)
+		return fmt.Errorf("the zstd file wants more than %d MiB of memory: compress it again without a greater --long", maxWindow>>20)
 	}
-	return n, fmt.Errorf("the %s file is damaged (%w): fetch it again", d.name, err)
+	return fmt.Errorf("the %s file is damaged (%w): fetch it again", d.name, err)
 }
 
 // gunzip reads the members of a gzip file one after the other, and zeros behind

@@ -29,8 +29,11 @@ func newLines(r io.Reader) (*lines, error) {
 		return &lines{r: raw}, nil
 	}
 	unpacked := bufio.NewReaderSize(plain, bufferSize)
-	// An error is for the first line to report.
-	if head, _ := unpacked.Peek(len(parquetStart)); string(head) == parquetStart {
+	head, err := unpacked.Peek(len(parquetStart))
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	if string(head) == parquetStart {
 		return nil, errors.New("it is a Parquet file that was packed once more: unpack it, Parquet packs by itself")
 	}
 	return &lines{r: unpacked}, nil
