@@ -17,8 +17,14 @@
 //	  billing_mode = "PAY_PER_REQUEST"
 //	  hash_key     = "scope"
 //	  range_key    = "resource"
-//	  attribute { name = "scope"    type = "S" }   # one line an argument
-//	  attribute { name = "resource" type = "S" }
+//	  attribute {
+//	    name = "scope"
+//	    type = "S"
+//	  }
+//	  attribute {
+//	    name = "resource"
+//	    type = "S"
+//	  }
 //	}
 //
 // The table must have no time to live: a row that vanishes is a lost lease.
@@ -81,8 +87,10 @@
 //
 // Every attempt has a time-out of its own; throttling, time-outs, cut
 // connections and 5xx are tried again after a random part of a pause that
-// doubles. The retries of the SDK's client are switched off for these calls:
-// they would hide lost answers. Errors say in one sentence what is wrong with
+// doubles. [Config].Timeout is to be well below the leases' failover less the
+// margin, so that a lost packet does not cost a lease. The retries of the SDK's
+// client are switched off for these calls: they would multiply the attempts and
+// know nothing of the time-out. Errors say in one sentence what is wrong with
 // the table, the region, the permissions, the credentials or the connection;
 // only ResourceNotFoundException is taken for a table that is not there.
 package dynamodb

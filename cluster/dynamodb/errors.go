@@ -1,6 +1,7 @@
 package dynamodb
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"syscall"
@@ -33,6 +34,8 @@ func (t *Table) explain(what, action string, err error) error {
 		region = "this region"
 	}
 	switch code := code(err); {
+	case errors.As(err, &ended) && errors.Is(ended.ctx, context.Canceled):
+		return explained{text: what + ": " + ended.ctx.Error(), err: err}
 	case errors.As(err, &ended):
 		return say("DynamoDB did not do it in time: %v", ended)
 	case errors.As(err, &missing):

@@ -78,6 +78,12 @@ func TestAFrozenServerCostsTheAttemptsAndNoMore(t *testing.T) {
 		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "DynamoDB did not do it in time") {
 			t.Errorf("got %v", err)
 		}
+		ctx, stop := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, stop)
+		_, err = table.List(ctx)
+		if !errors.Is(err, context.Canceled) || err.Error() != "list leases of job/1: context canceled" {
+			t.Errorf("got %v", err)
+		}
 	})
 }
 
