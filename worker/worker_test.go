@@ -315,6 +315,36 @@ func TestRestartGoesOnWhereItStopped(t *testing.T) {
 	same(t, straight.all(), stopped.all())
 }
 
+// TestR19PendingDocumentsSurviveARestart: the sink takes nothing while windows
+// fire and a checkpoint completes; then the process is gone, and with it the
+// queue. The documents come from the snapshot.
+func TestR19PendingDocumentsSurviveARestart(t *testing.T) {
+	straight := newMemory()
+	a := newRig(t)
+	l := a.live(straight, 1<<20)
+	l.feed(a.trips(1000))
+	l.finish()
+	a.must(l.stop())
+
+	b := newRig(t)
+	deaf := newMemory()
+	deaf.tap = make(chan struct{}) // never opened: what goes there is lost
+	l = b.live(deaf, 1<<20)
+	fed := b.trips(600)
+	l.feed(fed)
+	m := l.commit(func(m *checkpoint.Manifest) bool { return m.Vector[0].Read >= 600 })
+	if m.Pending() == 0 {
+		t.Fatal("no documents are pending: the test shows nothing")
+	}
+	b.must(l.stop())
+	after := newMemory()
+	l = b.live(after, 1<<20)
+	l.feed(append(fed, b.trips(400)...))
+	l.finish()
+	b.must(l.stop())
+	same(t, straight.all(), after.all())
+}
+
 // same compares documents by id and content. Versions count applied frames, and
 // two runs do not cut their frames at the same places.
 func same(t *testing.T, want, got map[string]sink.Document) {
