@@ -110,7 +110,7 @@ func TestR10SwapUnderFaults(t *testing.T) {
 			cfg := settings("")
 			switch c.name { // a short one where it always runs out, else time for the good answer
 			case "silence":
-				cfg.Timeout = 20 * time.Millisecond
+				cfg.Timeout = 200 * time.Millisecond
 			case "silence once":
 				cfg.Timeout = 500 * time.Millisecond
 			}
@@ -139,7 +139,7 @@ func TestR10SwapUnderFaults(t *testing.T) {
 }
 
 func TestPutUnderFaults(t *testing.T) {
-	small, large := []byte("state"), bytes.Repeat([]byte("large"), minPartSize/2)
+	small, large := []byte("state"), bytes.Repeat([]byte("large "), minPartSize/5)
 	for _, c := range []struct {
 		name  string
 		op    string
@@ -193,7 +193,7 @@ func TestPutUnderFaults(t *testing.T) {
 
 // A racer puts the object while this one uploads its parts.
 func TestMultipartRacersConflict(t *testing.T) {
-	large := bytes.Repeat([]byte("large"), minPartSize/2)
+	large := bytes.Repeat([]byte("large "), minPartSize/5)
 	for _, c := range []struct {
 		name, want string
 		data       []byte
