@@ -1,7 +1,10 @@
 package opensearch_test
 
 import (
+	"encoding/pem"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -9,8 +12,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"encoding/pem"
 
 	"github.com/tripgrid/tripgrid/sink"
 	"github.com/tripgrid/tripgrid/sink/opensearch"
@@ -152,8 +153,9 @@ func TestPing(t *testing.T) {
 		return s.URL
 	}
 	const info = `{"cluster_name":"c","version":{"distribution":"opensearch","number":"2.19.1"}}`
-	secure := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, info) }))
-	secure.Config.ErrorLog = nil
+	secure := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, info) }))
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
+	secure.StartTLS()
 	t.Cleanup(secure.Close)
 	gone := httptest.NewServer(nil)
 	gone.Close()
