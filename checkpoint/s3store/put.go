@@ -77,7 +77,7 @@ func (s *Store) create(ctx context.Context, c *call, data []byte) error {
 func (s *Store) putInput(key string, data []byte) *s3.PutObjectInput {
 	return &s3.PutObjectInput{
 		Bucket: &s.cfg.Bucket, Key: &key,
-		ChecksumCRC32C:       crc32c(data),
+		ChecksumAlgorithm: types.ChecksumAlgorithmCrc32c, ChecksumCRC32C: crc32c(data),
 		Metadata:             map[string]string{sumKey: checksum(data)},
 		ServerSideEncryption: types.ServerSideEncryption(s.cfg.SSE), SSEKMSKeyId: s.kmsKey(),
 	}
@@ -151,7 +151,7 @@ func (s *Store) uploadParts(ctx context.Context, c *call, id *string, data []byt
 			return s.do(ctx, &send, func(ctx context.Context) error {
 				out, err := s.api.UploadPart(ctx, &s3.UploadPartInput{
 					Bucket: &s.cfg.Bucket, Key: &c.key, UploadId: id, PartNumber: number,
-					Body: bytes.NewReader(part), ChecksumCRC32C: sum,
+					Body: bytes.NewReader(part), ChecksumAlgorithm: types.ChecksumAlgorithmCrc32c, ChecksumCRC32C: sum,
 				}, once)
 				if err == nil {
 					parts[i] = types.CompletedPart{ETag: out.ETag, PartNumber: number, ChecksumCRC32C: sum}

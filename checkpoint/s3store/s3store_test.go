@@ -107,22 +107,38 @@ func TestEncryptionIsAskedFor(t *testing.T) {
 }
 
 func TestGetVerifiesChecksums(t *testing.T) {
-	for name, noChecksums := range map[string]bool{"OfTheServer": false, "OfOurs": true} {
+	const key = "taxi/1/1/p"
+	for name, c := range map[string]struct {
+		harm    func(f *fakeS3, o *fakeObject)
+		corrupt bool
+	}{
+		"Both":            {func(_ *fakeS3, o *fakeObject) { o.data[77] ^= 1 }, true},
+		"OursAlone":       {func(f *fakeS3, o *fakeObject) { f.noChecksums = true; o.data[77] ^= 1 }, true},
+		"TheServersAlone": {func(_ *fakeS3, o *fakeObject) { o.headers.Del("X-Amz-Meta-" + sumKey); o.data[77] ^= 1 }, true},
+		"ServerIsWrong":   {func(_ *fakeS3, o *fakeObject) { o.headers.Set("X-Amz-Checksum-Crc32c", "AAAAAA==") }, false},
+	} {
 		t.Run(name, func(t *testing.T) {
 			f, ctx := newFake(t), t.Context()
-			f.noChecksums = noChecksums
 			s := open(t, f, settings(""))
 			data := bytes.Repeat([]byte("state"), 1000)
-			if err := s.Put(ctx, "taxi/1/1/p", data); err != nil {
+			if err := s.Put(ctx, key, data); err != nil {
 				t.Fatal(err)
 			}
-			f.objects["taxi/1/1/p"].data[77] ^= 1
-			_, err := s.Get(ctx, "taxi/1/1/p")
-			if !errors.Is(err, checkpoint.ErrCorrupt) || !strings.Contains(err.Error(), "get s3://bucket/taxi/1/1/p: ") {
+			f.objects[key].data = bytes.Clone(data)
+			c.harm(f, f.objects[key])
+			got, err := s.Get(ctx, key)
+			again := s.Put(ctx, key, data)
+			if !c.corrupt {
+				if err != nil || !bytes.Equal(got, data) || again != nil {
+					t.Fatalf("the good bytes are refused: %v, %v", err, again)
+				}
+				return
+			}
+			if !errors.Is(err, checkpoint.ErrCorrupt) || !strings.Contains(err.Error(), "get s3://bucket/"+key+": ") {
 				t.Fatalf("the error is %v", err)
 			}
-			if err := s.Put(ctx, "taxi/1/1/p", data); !errors.Is(err, checkpoint.ErrConflict) {
-				t.Fatalf("putting over a corrupt object says %v", err)
+			if !errors.Is(again, checkpoint.ErrConflict) {
+				t.Fatalf("putting over a corrupt object says %v", again)
 			}
 		})
 	}

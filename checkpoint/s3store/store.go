@@ -149,16 +149,18 @@ func (s *Store) fetch(ctx context.Context, key string) ([]byte, string, error) {
 	defer func() { _ = out.Body.Close() }() // read to its end, or given up
 	size := aws.ToInt64(out.ContentLength)
 	data, err := readBody(out.Body, size, func() { stall.Reset(s.cfg.Timeout) })
-	if err != nil {
-		if size > 0 && int64(len(data)) == size && ctx.Err() == nil {
-			return nil, "", fmt.Errorf("it is %w: %w", checkpoint.ErrCorrupt, err) // the SDK's checksum
-		}
+	if err != nil && (size == 0 || int64(len(data)) != size || ctx.Err() != nil) {
 		return nil, "", errCut{stalled(ctx, err)}
 	}
-	if want := out.Metadata[sumKey]; want != "" {
-		if got := checksum(data); got != want {
-			return nil, "", fmt.Errorf("it is %w: its SHA-256 is %.12s, it was written with %.12s", checkpoint.ErrCorrupt, got, want)
-		}
+	// From here err is the SDK's: the server's own checksum is not that of the
+	// bytes. The writer's decides, where there is one: some servers keep a wrong
+	// CRC32C of multipart uploads.
+	want, got := out.Metadata[sumKey], checksum(data)
+	switch {
+	case want != "" && got != want:
+		return nil, "", fmt.Errorf("it is %w: its SHA-256 is %.12s, it was written with %.12s", checkpoint.ErrCorrupt, got, want)
+	case want == "" && err != nil:
+		return nil, "", fmt.Errorf("it is %w: %w", checkpoint.ErrCorrupt, err)
 	}
 	return data, aws.ToString(out.ETag), nil
 }
