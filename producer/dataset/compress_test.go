@@ -81,6 +81,7 @@ func TestOpenEveryCompression(t *testing.T) {
 // it never gives fewer or other trips. Snappy alone has no end: a cut between
 // its chunks cannot be seen.
 func TestOpenDamagedCompression(t *testing.T) {
+	t.Parallel()
 	for name, content := range packed(t) {
 		for cut := 1; cut < len(content); cut += 2 {
 			// Less than the magic number is text.

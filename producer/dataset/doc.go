@@ -9,12 +9,21 @@
 //
 // # Files
 //
-// [Open] reads TLC's CSV files with coordinates (yellow and green 2009 to
-// mid-2016, FOIL 2013 with or without fares, DEBS 2015 without a header) and JSON
-// lines, in any mix, even within one file, plain or packed by gzip, zstd, lz4,
-// snappy (framed, S2 too) or bzip2. All is told apart by content, not by name. A
-// packed file that is cut short or damaged is refused; snappy alone has no end,
-// so that a cut between its chunks cannot be seen. Open accepts and rejects row for row what the batch oracle does:
+// [Open] reads what TLC has published, told apart by content, not by name:
+//
+//   - CSV with coordinates: yellow and green 2009 to mid-2016, FOIL 2013 with or
+//     without fares, DEBS 2015 without a header.
+//   - CSV with zone ids: yellow and green from mid-2016 on, FHV from 2017 on,
+//     FHVHV. FHV before 2017 has no drop-offs: its rows are rejected.
+//   - Parquet, with coordinates (2009, 2010) or zone ids.
+//   - Ride events: a START and an END for each trip.
+//   - JSON lines, as the stream has them.
+//
+// Files of text may mix all but Parquet, and may be packed by gzip, zstd, lz4,
+// snappy (framed, S2 too) or bzip2. A packed file that is cut short or damaged is
+// refused; snappy alone has no end, so that a cut between its chunks cannot be
+// seen. In rows with coordinates and JSON lines, Open accepts and rejects row for
+// row what the batch oracle does:
 //
 //   - A line ends with LF; CRs around it, a byte order mark before the first one
 //     and blank lines are ignored.
@@ -29,8 +38,51 @@
 //   - A line with a quote is split by the rules of Python's csv.reader, one line
 //     at a time; any other one at its commas.
 //
-// Nothing is deduplicated. All trips are sorted in memory, 72 bytes each; more
-// than Options.MaxTrips are refused. Once spooled they need none.
+// Nothing is deduplicated.
+//
+// # Zones
+//
+// A row without all coordinates, but with PULocationID and DOLocationID, is at
+// the centroids of its zones: Options.Zones, or those of New York. An id that is
+// absent, malformed or not in the table rejects the row with [ReasonZone]; its
+// times are looked at first. FHV and FHVHV have no total: it is 0.
+//
+// # Times
+//
+// Times that do not say their zone are in Options.Timezone. Where the clocks are
+// set back, an hour is shown twice: such a time is the first of the two. Where
+// they are set forward, an hour is never shown: a time in it counts on from
+// before the change, so half past two is half past three. Both follow from one
+// rule, the offset before the change, which is what java.time and Python's
+// zoneinfo do too. So a trip over the end of daylight saving may seem to take an
+// hour more or less than it did, or to end before it began: nothing in TLC's
+// files can tell.
+//
+// A Parquet timestamp that is marked as adjusted to UTC is an instant; all
+// others, INT96 too, are without a zone, as TLC's are.
+//
+// # Parquet
+//
+// Columns have the same names as in CSV. Ids may be of any type of number or
+// text, times timestamps of any unit or text; a null is as an empty cell. Rows
+// are decoded by columns, 1024 at a time; only the columns that are needed are
+// read, and a page of each is in memory.
+//
+// # Ride events
+//
+// An END makes a trip with the START of the same ride id that is before it in the
+// same file. The pick-up is that of the START; of the two times of the END, the
+// one that is not the START's is the drop-off, whichever comes first. Without its
+// other half an event is rejected with [ReasonUnpaired], so are an END that says
+// another beginning and a START whose id has begun already.
+//
+// # Sorting
+//
+// Up to Options.MemoryTrips are sorted in memory, 72 bytes each. More go to files
+// in Options.SpillDir in sorted runs of blocks with checksums, as in a spool,
+// which are merged into one file that the data set then reads in place: order and
+// digest are the same. The disk needs 56 bytes a trip, twice. A data set that is
+// spooled needs none of it after Close.
 //
 // # The spool
 //

@@ -247,6 +247,7 @@ func naiveParquet(t *testing.T, path string) (valid int64, rejected map[trip.Rea
 }
 
 func TestRealParquetAsNaively(t *testing.T) {
+	t.Parallel()
 	paths, err := filepath.Glob(filepath.Join(realData(t), "parquet", "*.parquet"))
 	if err != nil || len(paths) != 3 {
 		t.Fatal(err, paths)
@@ -288,6 +289,7 @@ func TestOpenRefusesParquet(t *testing.T) {
 
 // Whatever byte of a file is wrong, reading it ends, without a panic.
 func TestOpenDamagedParquet(t *testing.T) {
+	t.Parallel()
 	whole := parquetFile(t, []greenRow{{1e18, 1e12, 230, 132, 1}, {1e18, 1e12, 1, 1, 1}})
 	refused := 0
 	tried := 0
