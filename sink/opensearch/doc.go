@@ -31,7 +31,8 @@
 //
 // Only an item is ever rejected for what the server said of it, never all of a
 // request: a wrong setting must not turn results into dead letters.
-// If nothing of a Write is stored or rejected, Write returns the reason as its
+// A request that is put off, and an item with a 429, end the Write: what was not
+// sent yet is put off too. If nothing of a Write is stored or rejected, Write returns the reason as its
 // error. [sink.Pending] does the waiting and the trying again.
 //
 // # Indices

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -162,9 +163,74 @@ func TestOneRequestFails(t *testing.T) {
 	}
 	got, err := newSink(t, f.URL, opensearch.SinkConfig{MaxDocs: 2, Concurrency: 1}).Write(t.Context(), docs(6))
 	again := sink.Result{Retry: true}
-	if err != nil || !slices.Equal(got, []sink.Result{{}, {}, again, again, {}, {}}) {
+	if err != nil || !slices.Equal(got, []sink.Result{{}, {}, again, again, again, again}) {
 		t.Errorf("%+v, %v", got, err)
 	}
+	if n := len(f.seen()); n != 2 {
+		t.Errorf("%d requests: the third one must not follow the one that failed", n)
+	}
+}
+
+// A node that was away is used again as soon as it is back, whether it is the
+// only one or not.
+func TestNodeComesBack(t *testing.T) {
+	for _, nodes := range []int{1, 2} {
+		f := newFake(t)
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := l.Addr().String()
+		srv := &http.Server{Handler: f}
+		go srv.Serve(l)
+		addresses := []string{"http://" + at, "http://" + closedPort(t)}[:nodes]
+		client, err := opensearch.Connect(t.Context(), opensearch.Config{Addresses: addresses})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := opensearch.NewSink(client, opensearch.SinkConfig{Job: "taxi"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		works := func() bool {
+			for range 2 * nodes { // the nodes take turns
+				if _, err := s.Write(t.Context(), docs(2)); err == nil {
+					return true
+				}
+			}
+			return false
+		}
+		if !works() {
+			t.Error("at first: not stored")
+		}
+		srv.Close()
+		for range 10 {
+			_, err := s.Write(t.Context(), docs(2))
+			wantError(t, err, "127.0.0.1")
+		}
+		if l, err = net.Listen("tcp", at); err != nil {
+			t.Fatal(err)
+		}
+		srv = &http.Server{Handler: f}
+		go srv.Serve(l)
+		begin := time.Now()
+		if !works() {
+			t.Errorf("%d nodes: one is back and is not used", nodes)
+		}
+		t.Logf("%d nodes: back after %v", nodes, time.Since(begin))
+		s.Close()
+		srv.Close()
+	}
+}
+
+// closedPort is an address where nobody listens.
+func closedPort(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
 }
 
 func TestTooLargeRequests(t *testing.T) {
@@ -210,8 +276,8 @@ func TestPace(t *testing.T) {
 	}
 	write()
 	write()
-	if n := len(f.seen()); n != 3 {
-		t.Errorf("%d requests: the second Write has two, of 320", n)
+	if n := len(f.seen()); n != 2 {
+		t.Errorf("%d requests: the first 429 ends a Write", n)
 	}
 	for range 4 {
 		write()
@@ -358,4 +424,23 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
-var _ http.Handler = (*fake)(nil)
+func TestNoCredentials(t *testing.T) {
+	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION"} {
+		t.Setenv(name, "")
+	}
+	none := t.TempDir() + "/none"
+	t.Setenv("AWS_CONFIG_FILE", none)
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", none)
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	cfg := opensearch.Config{Addresses: []string{newFake(t).URL}, SigV4: "es"}
+	_, err := opensearch.Connect(t.Context(), cfg)
+	wantError(t, err, "no AWS region: set it")
+	cfg.Region = "eu-west-1"
+	c, err := opensearch.Connect(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_, err = c.Ping(t.Context())
+	wantError(t, err, "no AWS credentials to sign with: give this machine a role")
+}

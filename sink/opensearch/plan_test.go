@@ -42,7 +42,7 @@ func (c *cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, 403, "security_exception", "no permissions for [indices:admin/index_template/put] and User [name=u]")
 		return
 	case strings.HasPrefix(p, "/_plugins") && c.noISM:
-		w.WriteHeader(400)
+		w.WriteHeader(http.StatusBadRequest)
 		fmt.Fprintf(w, `{"error":"no handler found for uri [%s] and method [GET]"}`, p)
 		return
 	case r.Method != http.MethodGet:
@@ -75,7 +75,7 @@ func (c *cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case strings.HasPrefix(p, "/_plugins") && c.put[p] != nil:
 		fmt.Fprintf(w, `{"_seq_no":7,"_primary_term":2,%s`, strings.TrimPrefix(string(c.put[p]), "{"))
 	default:
-		w.WriteHeader(404)
+		w.WriteHeader(http.StatusNotFound)
 		fmt.Fprint(w, `{}`)
 	}
 }

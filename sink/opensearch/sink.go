@@ -82,8 +82,9 @@ func NewSink(client *Client, cfg SinkConfig) (*Sink, error) {
 }
 
 // Write implements [sink.Sink]. Documents of different requests are stored one
-// without the other; within Write nothing is tried twice, except that a request
-// that is too large is cut in two.
+// without the other. Within Write nothing is tried twice, except that a request
+// that is too large is cut in two; what would have been sent after a request that
+// failed, or was answered with a 429, is put off.
 func (s *Sink) Write(ctx context.Context, docs []sink.Document) ([]sink.Result, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("write results: %w", err)
@@ -96,21 +97,27 @@ func (s *Sink) Write(ctx context.Context, docs []sink.Document) ([]sink.Result, 
 		return nil, fmt.Errorf("write results: %w", err)
 	}
 	verdicts := make([]verdict, len(docs))
-	var g errgroup.Group
+	// The first request in trouble ends the Write: who is overloaded or gone
+	// needs a pause, and Pending makes one.
+	g, going := errgroup.WithContext(context.Background())
 	for _, ch := range s.cut(docs, verdicts) {
 		select {
 		case s.room <- struct{}{}:
 		case <-ctx.Done():
-			ch.fail(ctx.Err())
+			_ = ch.fail(ctx.Err())
+			continue
+		}
+		if going.Err() != nil {
+			<-s.room
+			_ = ch.fail(context.Cause(going))
 			continue
 		}
 		g.Go(func() error {
 			defer func() { <-s.room }()
-			s.send(ctx, ch)
-			return nil
+			return s.send(ctx, ch)
 		})
 	}
-	_ = g.Wait()
+	_ = g.Wait() // it stands in the verdicts
 	return s.conclude(ctx, verdicts)
 }
 
@@ -150,10 +157,12 @@ type chunk struct {
 	starts   []int // of each document in body
 }
 
-func (c *chunk) fail(err error) {
+// fail puts all of its documents off, and returns err.
+func (c *chunk) fail(err error) error {
 	for _, v := range c.verdicts {
 		*v = verdict{Result: sink.Result{Retry: true}, why: err.Error()}
 	}
+	return err
 }
 
 func (c *chunk) half(from, to int) *chunk {
@@ -203,8 +212,9 @@ func (s *Sink) path() string {
 	return fmt.Sprintf("%s%dms", bulkPath, s.client.cfg.Timeout.Milliseconds()*3/4)
 }
 
-// send sends one request and notes what became of its documents.
-func (s *Sink) send(ctx context.Context, c *chunk) {
+// send sends one request and notes what became of its documents. Its error says
+// that the next request would be in vain.
+func (s *Sink) send(ctx context.Context, c *chunk) error {
 	header, body := http.Header{"Content-Type": {"application/x-ndjson"}}, c.body
 	if s.cfg.Gzip {
 		header.Set("Content-Encoding", "gzip")
@@ -213,32 +223,37 @@ func (s *Sink) send(ctx context.Context, c *chunk) {
 	a, err := s.client.do(ctx, http.MethodPost, s.path(), header, body)
 	switch {
 	case err != nil:
-		c.fail(err)
-		return
+		return c.fail(err)
 	case a.status == http.StatusRequestEntityTooLarge && len(c.docs) > 1:
 		mid := len(c.docs) / 2
-		s.send(ctx, c.half(0, mid))
-		s.send(ctx, c.half(mid, len(c.docs)))
-		return
+		if err := s.send(ctx, c.half(0, mid)); err != nil {
+			return c.half(mid, len(c.docs)).fail(err)
+		}
+		return s.send(ctx, c.half(mid, len(c.docs)))
 	case a.status == http.StatusRequestEntityTooLarge:
 		*c.verdicts[0] = verdict{Result: sink.Result{Rejected: fmt.Sprintf("a request of %d bytes is too large for the server", len(c.body))}}
-		return
+		return nil
 	case !a.ok():
 		s.note(len(c.docs), a.status == http.StatusTooManyRequests, false, retryAfter(a.header, time.Now()))
-		c.fail(s.client.explain("write results", a))
-		return
+		return c.fail(s.client.explain("bulk request", a))
 	}
 	verdicts, err := judge(c.docs, a.body)
 	if err != nil {
-		c.fail(fmt.Errorf("%s: %w", s.client.where(), err))
-		return
+		return c.fail(fmt.Errorf("opensearch at %s: %w", s.client.where(), err))
 	}
-	busy, well := false, true
+	busy, well, why := false, true, ""
 	for i, v := range verdicts {
 		*c.verdicts[i] = v
-		busy, well = busy || v.busy, well && !v.Retry
+		if v.busy {
+			busy, why = true, v.why
+		}
+		well = well && !v.Retry
 	}
 	s.note(len(c.docs), busy, well, retryAfter(a.header, time.Now()))
+	if busy {
+		return errors.New(why)
+	}
+	return nil
 }
 
 // note lets what was answered to a request of n documents act on the next ones.
