@@ -311,3 +311,37 @@ func TestOpenDamagedParquet(t *testing.T) {
 		t.Errorf("%d of %d damaged files are refused", refused, tried)
 	}
 }
+
+func TestParquetTellsProgress(t *testing.T) {
+	rows := make([]greenRow, 40_000)
+	for i := range rows {
+		rows[i] = greenRow{From: 1 + int32(i%2)*263, To: 1} // 264 has no place
+	}
+	paths := []string{write(t, "1", parquetFile(t, rows)), write(t, "2", debs2015)}
+	var reports []Report
+	if _, err := Open(t.Context(), paths, Options{Progress: func(r Report) { reports = append(reports, r) }}); err != nil || len(reports) < 4 {
+		t.Fatalf("%v, %d reports", err, len(reports))
+	}
+	for i := 1; i < len(reports); i++ {
+		if a, b := reports[i-1], reports[i]; b.Bytes < a.Bytes || b.Rows < a.Rows || b.Valid < a.Valid {
+			t.Errorf("%+v after %+v", b, a)
+		}
+	}
+	if last := reports[len(reports)-1]; last.Bytes != last.TotalBytes || last.Rows != 40_001 || last.Valid != 20_001 {
+		t.Errorf("last report %+v", last)
+	}
+}
+
+// FuzzParquet: whatever a file is, reading it ends, without a panic.
+func FuzzParquet(f *testing.F) {
+	f.Add([]byte(parquetFile(f, []greenRow{{1e18, 1e12, 230, 132, 1}})))
+	f.Add([]byte(parquetFile(f, []yellow2009Row{{Pickup: "2009-01-01 00:00:00", Dropoff: "x"}})))
+	f.Add([]byte(parquetFile(f, []yellow2011Row{{}, {From: point(int64(1))}}, parquet.DataPageVersion(1))))
+	f.Add([]byte(parquetStart))
+	f.Fuzz(func(t *testing.T, content []byte) {
+		d, err := Open(t.Context(), []string{write(t, "x", string(content))}, Options{})
+		if err == nil {
+			checkDataset(t, d)
+		}
+	})
+}

@@ -89,3 +89,28 @@ func TestReadRefuses(t *testing.T) {
 		t.Errorf("an empty table: %v", err)
 	}
 }
+
+// Whatever a table is, its zones are on earth.
+func FuzzRead(f *testing.F) {
+	f.Add("LocationID,lat,lon\n1,2,3\n")
+	f.Add("locationid,latitude,long,min_lat,max_lat,min_lon,max_lon\n7,1,1,0,1,0,1\n7,2,2,0,2,0,2\n")
+	f.Fuzz(func(t *testing.T, content string) {
+		zones, err := Read(strings.NewReader(content))
+		if err != nil {
+			return
+		}
+		found := 0
+		for id := int64(1); id <= MaxID; id++ {
+			lat, lon, ok := zones.Point(id)
+			if ok {
+				found++
+			}
+			if !(abs(lat) <= 90 && abs(lon) <= 180) {
+				t.Fatalf("zone %d is at %v, %v", id, lat, lon)
+			}
+		}
+		if found != zones.Len() {
+			t.Fatalf("%d zones, Len %d", found, zones.Len())
+		}
+	})
+}
