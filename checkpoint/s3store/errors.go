@@ -34,9 +34,34 @@ func (s *Store) describe(c *call, err error) error {
 		return err
 	}
 	if hint := s.hint(c, err); hint != "" {
-		return fmt.Errorf("%s: %w", hint, err)
+		return fmt.Errorf("%s: %w", hint, brief{err})
 	}
-	return err
+	return brief{err}
+}
+
+// brief shortens what the SDK says to what S3 said, or the network.
+type brief struct{ err error }
+
+func (b brief) Unwrap() error { return b.err }
+
+func (b brief) Error() string {
+	var api smithy.APIError
+	var sent *smithyhttp.RequestSendError
+	switch {
+	case errors.As(b.err, &api):
+		text := "S3 says " + api.ErrorCode()
+		if m := strings.TrimSuffix(api.ErrorMessage(), "."); m != "" {
+			text += ": " + m
+		}
+		var request interface{ ServiceRequestID() string }
+		if errors.As(b.err, &request) && request.ServiceRequestID() != "" {
+			text += " (request " + request.ServiceRequestID() + ")"
+		}
+		return text
+	case errors.As(b.err, &sent):
+		return sent.Err.Error()
+	}
+	return b.err.Error()
 }
 
 func (s *Store) hint(c *call, err error) string {
@@ -46,7 +71,7 @@ func (s *Store) hint(c *call, err error) string {
 		return fmt.Sprintf("there is no bucket %s: create it or correct its name", s.cfg.Bucket)
 	case "PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "MovedPermanently":
 		return s.wrongRegion(err)
-	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "InvalidClientTokenId":
+	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "InvalidClientTokenId", "XAdminUserNotFound":
 		return "the credentials are wrong: check the access key, its secret and the session token"
 	case "ExpiredToken", "TokenRefreshRequired", "ExpiredTokenException":
 		return "the credentials have expired: renew them"

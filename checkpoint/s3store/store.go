@@ -153,8 +153,8 @@ func (s *Store) fetch(ctx context.Context, key string) ([]byte, string, error) {
 		return nil, "", errCut{stalled(ctx, err)}
 	}
 	// From here err is the SDK's: the server's own checksum is not that of the
-	// bytes. The writer's decides, where there is one: some servers keep a wrong
-	// CRC32C of multipart uploads.
+	// bytes. The writer's decides, where there is one: a stand-in may answer
+	// something else under that name, and SHA-256 is the stronger.
 	want, got := out.Metadata[sumKey], checksum(data)
 	switch {
 	case want != "" && got != want:
