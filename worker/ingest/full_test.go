@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -213,4 +214,44 @@ func TestR16TailBehindTheCheckpoint(t *testing.T) {
 	if _, _, err := b.worker().Open(t.Context(), shard, 2, nil); !errors.Is(err, stream.ErrBroken) {
 		t.Fatalf("opened over a log that ends before the checkpoint: %v", err)
 	}
+}
+
+// TestR13HoldEndsWithTheFullLog: a hold that outlived its reason ends with the
+// next data, however long the linger is and however often barriers come. It
+// once let one record through for each barrier.
+func TestR13HoldEndsWithTheFullLog(t *testing.T) {
+	b := newBench(t)
+	w := b.worker()
+	w.cfg.FrameRate = 0.01 // a linger of minutes
+	recs := records(9, 2000)
+	h, _ := b.open(w, 1)
+	s := h.(*Shard)
+	s.mu.Lock()
+	for _, o := range s.outlets {
+		o.held = true
+	}
+	s.mu.Unlock()
+	done := make(chan struct{})
+	barriers := make(chan struct{})
+	go func() {
+		defer close(barriers)
+		for n := stream.BarrierID(1); ; n++ {
+			select {
+			case <-done:
+				return
+			case <-time.After(5 * time.Millisecond):
+				b.announce(n, w)
+			}
+		}
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	err := feed(ctx, h, recs, stream.Position{}, rand.New(rand.NewPCG(9, 9)))
+	close(done)
+	<-barriers
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.settled(recs[len(recs)-1].Pos)
+	b.check(recs)
 }

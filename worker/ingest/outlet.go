@@ -61,7 +61,9 @@ func (o *outlet) follow(tail *stream.Tail) {
 func (o *outlet) due(p *prefix, now time.Time, pace pace) bool {
 	since := now.Sub(o.sent)
 	if o.open.items() > 0 {
-		return o.full || p.watermark == finalWatermark || since >= pace.linger
+		// A held one is tried at once: barriers keep its last frame young, so
+		// that no linger would ever be over, and only data ends the hold.
+		return o.full || o.held || p.watermark == finalWatermark || since >= pace.linger
 	}
 	if p.watermark <= o.cutW || p.pos.Compare(o.upto) <= 0 {
 		return false
