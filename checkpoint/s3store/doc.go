@@ -31,6 +31,10 @@
 // tries may have been carried out, else a plain error: refused connections,
 // missing permissions and 4xx answers happened before anything changed.
 //
+// A request that was given up may still arrive. It does no harm: its condition
+// names the ETag of a HEAD that is gone, and no HEAD's bytes, hence no ETag, come
+// twice, since each has a commit nonce of its own.
+//
 // # Checksums
 //
 // Every upload carries its CRC32C, which S3 verifies and stores, and its SHA-256
@@ -51,4 +55,10 @@
 // prefix, s3:ListBucket on the bucket (without it S3 answers 403, not 404, for
 // what does not exist); with SSE-KMS kms:GenerateDataKey and kms:Decrypt on the
 // key. Errors name the one that is missing.
+//
+// # What it was run against
+//
+// A fake in the tests that fails on demand, versitygw and moto (the integration
+// tests). It has never run against Amazon's S3: KMS, IAM refusals, 409 answers and
+// redirects between regions are known from its documentation alone.
 package s3store

@@ -167,7 +167,7 @@ func (s *Store) fetch(ctx context.Context, key string) ([]byte, string, error) {
 
 // readBody reads to the end; progress is called after every read.
 func readBody(r io.Reader, size int64, progress func()) ([]byte, error) {
-	data := make([]byte, 0, max(size, 0)+512)
+	data := make([]byte, 0, min(max(size, 0), 64<<20)+512) // whatever the server claims
 	for {
 		if len(data) == cap(data) {
 			data = slices.Grow(data, len(data)+512)
