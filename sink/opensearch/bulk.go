@@ -134,7 +134,8 @@ func judgeItem(status int, e *serverError) verdict {
 func ofCluster(e *serverError) bool {
 	switch e.Type {
 	case "index_closed_exception",
-		"validation_exception", // no room for another shard
+		"validation_exception",         // no room for another shard
+		"invalid_alias_name_exception", // an index has the alias's name
 		"invalid_index_name_exception", "index_create_block_exception":
 		return true
 	case "illegal_argument_exception":

@@ -45,6 +45,7 @@ func TestNode(t *testing.T) {
 	t.Run("setup", func(t *testing.T) { testSetup(t, at) })
 	t.Run("take over", func(t *testing.T) { testTakeOver(t, at) })
 	t.Run("mapping conflict", func(t *testing.T) { testConflict(t, at) })
+	t.Run("taken name", func(t *testing.T) { testTakenName(t, at) })
 	t.Run("stale versions and blocks", func(t *testing.T) { testBlocks(t, at) })
 	t.Run("rate", func(t *testing.T) { testRate(t, at) })
 }
@@ -196,6 +197,23 @@ func testConflict(t *testing.T, at string) {
 	}
 }
 
+// An index that somebody made with the name of the job's alias.
+func testTakenName(t *testing.T, at string) {
+	c := connect(t, at)
+	if _, err := c.Setup(t.Context(), options("taken")); err != nil {
+		t.Fatal(err)
+	}
+	ask(t, http.MethodPut, at+"/taken", "", nil)
+	_, err := newSink(t, at, opensearch.SinkConfig{Job: "taken"}).Write(t.Context(), samples("taken", 1)[:1])
+	wantError(t, err, "invalid_alias_name_exception")
+	_, err = c.Setup(t.Context(), options("taken"))
+	wantError(t, err, "an index is named taken")
+	ask(t, http.MethodDelete, at+"/taken", "", nil)
+	if r, err := newSink(t, at, opensearch.SinkConfig{Job: "taken"}).Write(t.Context(), samples("taken", 1)[:1]); err != nil || r[0] != (sink.Result{}) {
+		t.Error(r, err)
+	}
+}
+
 func testBlocks(t *testing.T, at string) {
 	if _, err := connect(t, at).Setup(t.Context(), options("blocked")); err != nil {
 		t.Fatal(err)
@@ -221,7 +239,7 @@ func testBlocks(t *testing.T, at string) {
 	if r, err := write(1<<48 | 4); err != nil || r[0] != (sink.Result{}) {
 		t.Errorf("%+v %v", r, err)
 	}
-	// The node refuses requests by their size, and what it says is heeded.
+	// Where no index may be made by itself, documents wait.
 	ask(t, http.MethodPut, at+"/_cluster/settings", `{"transient":{"action.auto_create_index":"false"}}`, nil)
 	defer ask(t, http.MethodPut, at+"/_cluster/settings", `{"transient":{"action.auto_create_index":null}}`, nil)
 	_, err = newSink(t, at, opensearch.SinkConfig{Job: "absent"}).Write(t.Context(), samples("absent", 1))
@@ -243,7 +261,7 @@ func testRate(t *testing.T, at string) {
 	wg.Go(func() { _ = p.Run(ctx) })
 	defer wg.Wait()
 	defer cancel()
-	const rounds, each = 5, 50_000
+	const rounds, each = 5, 40_000
 	for round := range rounds {
 		docs := make([]sink.Document, each)
 		for i := range docs {

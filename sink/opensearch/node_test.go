@@ -78,11 +78,17 @@ func startNode(t testing.TB) string {
 		t.Fatalf("start OpenSearch: %v; install Java 17 or later", err)
 	}
 	ended := make(chan struct{})
+	var exit error
 	go func() {
 		defer close(ended)
-		_ = cmd.Wait() // it is killed
+		exit = cmd.Wait()
 	}()
 	t.Cleanup(func() {
+		select {
+		case <-ended:
+			t.Errorf("OpenSearch ended during the test: %v", exit)
+		default:
+		}
 		_ = stdin.Close()
 		_ = cmd.Process.Kill()
 		<-ended

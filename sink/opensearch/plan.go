@@ -82,6 +82,7 @@ type state struct {
 	templates  map[string]installed
 	indices    map[string]mapping  // of the job
 	aliases    map[string][]string // indices of each alias that is to be served
+	taken      []string            // indices that have the name of such an alias
 	ism        bool
 	policy     *policyState // nil if there is none
 }
@@ -122,6 +123,9 @@ func (o Options) plan(st state) (Plan, error) {
 		p.template("index template", "/_index_template/", o.templateName(q.Name), st.templates, o.indexTemplate(q, serves))
 	}
 	p.existing()
+	for _, index := range st.taken {
+		p.fail("an index is named %s, as the alias would be, so that no index of the job could be made: delete it, or choose another prefix", index)
+	}
 	if serves != "" {
 		p.otherTemplates(serves)
 		p.alias(serves)

@@ -81,6 +81,19 @@ func (c *Client) look(ctx context.Context, o Options) (state, error) {
 			st.aliases[a] = append(st.aliases[a], index)
 		}
 	}
+	if !st.serverless {
+		var resolved struct {
+			Indices []struct {
+				Name string `json:"name"`
+			} `json:"indices"`
+		}
+		if _, err := c.call(ctx, "look for an index of the alias's name", http.MethodGet, "/_resolve/index/"+served, nil, &resolved); err != nil {
+			return st, err
+		}
+		for _, index := range resolved.Indices {
+			st.taken = append(st.taken, index.Name)
+		}
+	}
 	return st, c.lookPolicy(ctx, o, &st)
 }
 
