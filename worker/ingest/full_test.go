@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -232,25 +231,25 @@ func TestR13HoldEndsWithTheFullLog(t *testing.T) {
 	}
 	s.mu.Unlock()
 	done := make(chan struct{})
-	barriers := make(chan struct{})
+	announced := make(chan stream.BarrierID, 1)
 	go func() {
-		defer close(barriers)
 		for n := stream.BarrierID(1); ; n++ {
 			select {
 			case <-done:
+				announced <- n
 				return
 			case <-time.After(5 * time.Millisecond):
 				b.announce(n, w)
 			}
 		}
 	}()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	err := feed(ctx, h, recs, stream.Position{}, rand.New(rand.NewPCG(9, 9)))
+	err := feed(t.Context(), h, recs, stream.Position{}, rand.New(rand.NewPCG(9, 9)))
 	close(done)
-	<-barriers
 	if err != nil {
 		t.Fatal(err)
+	}
+	if n := <-announced; n > 500 {
+		t.Fatalf("%d records took %d barriers to pass", len(recs), n)
 	}
 	b.settled(recs[len(recs)-1].Pos)
 	b.check(recs)
