@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/tripgrid/tripgrid/sink"
 )
@@ -99,7 +98,9 @@ func (s *Sink) Write(ctx context.Context, docs []sink.Document) ([]sink.Result, 
 	verdicts := make([]verdict, len(docs))
 	// The first request in trouble ends the Write: who is overloaded or gone
 	// needs a pause, and Pending makes one.
-	g, going := errgroup.WithContext(context.Background())
+	going, stop := context.WithCancelCause(context.Background())
+	defer stop(nil)
+	var sent sync.WaitGroup
 	for _, ch := range s.cut(docs, verdicts) {
 		select {
 		case s.room <- struct{}{}:
@@ -112,12 +113,14 @@ func (s *Sink) Write(ctx context.Context, docs []sink.Document) ([]sink.Result, 
 			_ = ch.fail(context.Cause(going))
 			continue
 		}
-		g.Go(func() error {
-			defer func() { <-s.room }()
-			return s.send(ctx, ch)
+		sent.Go(func() {
+			defer func() { <-s.room }() // after stop: the next one sees it
+			if err := s.send(ctx, ch); err != nil {
+				stop(err)
+			}
 		})
 	}
-	_ = g.Wait() // it stands in the verdicts
+	sent.Wait()
 	return s.conclude(ctx, verdicts)
 }
 
