@@ -39,6 +39,15 @@ type Spec struct {
 	Lanes int `json:"lanes"`
 }
 
+// ShardIDs are the ids of Shards.
+func (s *Spec) ShardIDs() []stream.ShardID {
+	ids := make([]stream.ShardID, len(s.Shards))
+	for i := range s.Shards {
+		ids[i] = s.Shards[i].ID
+	}
+	return ids
+}
+
 // QueryRef names a query and the hash of its definition.
 type QueryRef struct {
 	Name string `json:"name"`

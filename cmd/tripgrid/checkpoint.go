@@ -212,10 +212,7 @@ func verify(ctx context.Context, store checkpoint.Store, m *checkpoint.Manifest)
 		v.Problems = append(v.Problems, err.Error())
 		return v
 	}
-	cfg := window.Config{Job: m.Job, Generation: m.Generation, Nonce: m.Nonce, Partitions: m.Spec.Partitions, Queries: queries}
-	for _, s := range m.Spec.Shards {
-		cfg.Shards = append(cfg.Shards, s.ID)
-	}
+	cfg := window.Config{Job: m.Job, Generation: m.Generation, Nonce: m.Nonce, Partitions: m.Spec.Partitions, Queries: queries, Shards: m.Spec.ShardIDs()}
 	for _, e := range m.Partitions {
 		v.Parts++
 		for _, s := range e.Counters.Shards {

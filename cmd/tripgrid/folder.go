@@ -47,6 +47,25 @@ func (f folder) lock() (unlock func(), err error) {
 	return func() { file.Close() }, nil
 }
 
+// whole refuses a folder of which a piece was removed: results that a
+// checkpoint says are stored, or the records that it goes on from. Going on
+// without them would be wrong and silent.
+func (f folder) whole(checkpointed bool) error {
+	for _, piece := range []struct {
+		name, what string
+		needed     bool
+	}{
+		{f.results(), "the results", checkpointed},
+		{f.kinesis(), "the stream's records", true},
+		{f.nats(), "the partition log", checkpointed},
+	} {
+		if _, err := os.Stat(piece.name); piece.needed && errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("the run in %s cannot go on, %s are gone from %s: put them back, or begin anew in another --dir", f, piece.what, piece.name)
+		}
+	}
+	return nil
+}
+
 // mustHold refuses a folder that holds no run.
 func (f folder) mustHold() error {
 	if _, err := os.Stat(string(f)); errors.Is(err, fs.ErrNotExist) {

@@ -350,6 +350,22 @@ func TestSameFolder(t *testing.T) {
 	}
 }
 
+// TestFolderWithLostPieces: a run whose results or records were removed is
+// refused; going on would be wrong and silent.
+func TestFolderWithLostPieces(t *testing.T) {
+	for _, piece := range []string{"results.db", "kinesis", "nats"} {
+		run := filepath.Join(t.TempDir(), "run")
+		args := []string{"demo", "--exit-when-done", "--speedup", "0", "--dir", run, "--addr", "127.0.0.1:0", "--shards", "1", "--partitions", "2", "--trips", "1000"}
+		mustRun(t, args...)
+		if err := os.RemoveAll(filepath.Join(run, piece)); err != nil {
+			t.Fatal(err)
+		}
+		if code, _, stderr := program(t, args...); code != 1 || !strings.Contains(stderr, piece) {
+			t.Errorf("without %s: exit status %d, %s", piece, code, stderr)
+		}
+	}
+}
+
 // TestFolderInUse: two processes never share a folder.
 func TestFolderInUse(t *testing.T) {
 	dir := folder(t.TempDir())

@@ -8,17 +8,13 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
-	kt "github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tripgrid/tripgrid/checkpoint"
 	"github.com/tripgrid/tripgrid/checkpoint/filestore"
-	"github.com/tripgrid/tripgrid/cluster"
 	"github.com/tripgrid/tripgrid/dashboard"
 	"github.com/tripgrid/tripgrid/internal/localkinesis"
 	"github.com/tripgrid/tripgrid/internal/natsd"
@@ -94,7 +90,12 @@ func (p *pipeline) run(ctx context.Context) error {
 	// Services outlive the roles that use them.
 	services, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var base errgroup.Group
-	base.Go(func() error { return p.local.Run(services) })
+	lost := make(chan error, 1)
+	base.Go(func() error {
+		err := p.local.Run(services)
+		lost <- err
+		return err
+	})
 	defer func() {
 		stop()
 		if err := base.Wait(); err != nil {
@@ -130,7 +131,16 @@ func (p *pipeline) run(ctx context.Context) error {
 	role("barriers", func(ctx context.Context) error {
 		return p.board.WatchBarrier(ctx, func(b checkpoint.Barrier) { p.ingest.Announce(b.N) })
 	})
-	role("ingest", p.source.Run)
+	role("local Kinesis", func(ctx context.Context) error {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-lost:
+			return err
+		}
+	})
+	role("ingest", p.ingest.Run)
+	role("source", p.source.Run)
 	role("positions", p.notePositions)
 	role("producer", p.producer.Run)
 	role("finish", func(ctx context.Context) error {
@@ -243,6 +253,9 @@ func openPipeline(ctx context.Context, opt options) (_ *pipeline, err error) {
 		if have := len(m.Spec.Shards); have != opt.shards {
 			return nil, fmt.Errorf("cannot resume the run in %s: --shards is %d in this folder, %d asked; give what it was started with, or another --dir", opt.dir, have, opt.shards)
 		}
+		if err := opt.dir.whole(m.N > 0); err != nil {
+			return nil, err
+		}
 		p.status.committed(m, 0, 0)
 	}
 	if p.db, err = sink.OpenSQLite(opt.dir.results()); err != nil {
@@ -313,129 +326,4 @@ func (p *pipeline) serve(ctx context.Context) error {
 		return err
 	}
 	return nil
-}
-
-// openRoles makes the job if there is none, and every role.
-func (p *pipeline) openRoles(ctx context.Context) error {
-	shards, err := p.ensureStream(ctx)
-	if err != nil {
-		return err
-	}
-	p.spec.Shards = shards
-	_, m, err := checkpoint.CreateJob(ctx, p.store, p.spec, time.Now(), checkpoint.NewNonce())
-	if err != nil {
-		return err
-	}
-	if p.opt.data, err = spooled(p.opt.dir, p.opt.data); err != nil {
-		return err
-	}
-	js, err := jetstream.New(p.conn)
-	if err != nil {
-		return err
-	}
-	// Generation 1 begins with an empty cut, so any manifest tells its genesis.
-	first := *m
-	first.N, first.Vector, first.Partitions = 0, nil, nil
-	p.partlog, err = stream.OpenLog(ctx, js, stream.Spec{
-		Job: job, Generation: m.Generation, Partitions: p.opt.partitions, Nonce: m.Nonce, Genesis: checkpoint.Genesis(&first),
-	})
-	if err != nil {
-		return err
-	}
-	if p.board, err = checkpoint.OpenBoard(ctx, js, job, m.Generation, 1); err != nil {
-		return err
-	}
-	p.coordinator = checkpoint.NewService(
-		checkpoint.Config{Job: job, Interval: p.opt.interval},
-		p.store, p.board, p.partlog,
-		checkpoint.Tee(checkpoint.Logged(p.log.Named("checkpoint")), p.status.events()),
-	)
-	p.pending, err = sink.NewPending(p.db, sink.PendingConfig{Rejected: p.status.rejected, Log: p.log.Named("sink")})
-	if err != nil {
-		return err
-	}
-	p.ingest, err = ingest.New(ingest.Config{
-		Log: p.partlog, Nonce: m.Nonce, Partitions: p.opt.partitions, CellPrecision: cellPrecision, Geofence: p.opt.profile,
-		Manifest: func(ctx context.Context) (*checkpoint.Manifest, error) {
-			_, m, err := checkpoint.Recover(ctx, p.store, job)
-			return m, err
-		},
-		Board: p.board, Logger: p.log.Named("ingest"),
-	})
-	if err != nil {
-		return err
-	}
-	if err := p.openSource(ctx, js, m); err != nil {
-		return err
-	}
-	queries, err := window.Queries(p.opt.profile, p.opt.window)
-	if err != nil {
-		return err
-	}
-	cfg := window.Config{Job: job, Generation: m.Generation, Nonce: m.Nonce, Partitions: p.opt.partitions, Queries: queries}
-	for _, s := range m.Spec.Shards {
-		cfg.Shards = append(cfg.Shards, s.ID)
-	}
-	p.windows = worker.NewWindows(worker.WindowsConfig{
-		Job: job, Store: p.store, Log: p.partlog, Board: p.board, Pending: p.pending, Machine: cfg,
-		Fallback: p.status.fallback, Logger: p.log.Named("windows"),
-	})
-	p.producer, err = producer.New(producer.Config{
-		Stream: kinesisStream, Client: p.client, Job: job, Data: p.opt.data, Speedup: p.opt.speedup, Seek: p.opt.seek,
-		StateFile: p.opt.dir.progress(), Logger: p.log.Named("producer"),
-	})
-	return err
-}
-
-func (p *pipeline) openSource(ctx context.Context, js jetstream.JetStream, m *checkpoint.Manifest) error {
-	// The nonce is as good as the folder: no other folder's run has it.
-	owner, err := cluster.NewOwner(fmt.Sprintf("%016x", m.Nonce))
-	if err != nil {
-		return err
-	}
-	kv, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket: fmt.Sprintf("%s-%s-leases", job, m.Generation), Description: "tripgrid: leases of shards",
-	})
-	if err != nil {
-		return fmt.Errorf("open the lease table: %w", err)
-	}
-	leases, err := cluster.New(cluster.NewKV(kv, "shard."), cluster.Options{Owner: owner, Proof: cluster.SameFolder(owner)})
-	if err != nil {
-		return err
-	}
-	p.source, err = source.NewKCL(source.Config{
-		Stream: kinesisStream, Client: p.client, Leases: leases,
-		Open: p.ingest.Open, Progress: p.ingest.Progress, Logger: p.log.Named("source"),
-	})
-	return err
-}
-
-// ensureStream makes the embedded stream if there is none, and lists its shards.
-func (p *pipeline) ensureStream(ctx context.Context) ([]checkpoint.ShardSpec, error) {
-	_, err := p.client.CreateStream(ctx, &kinesis.CreateStreamInput{StreamName: aws.String(kinesisStream), ShardCount: aws.Int32(int32(p.opt.shards))})
-	var inUse *kt.ResourceInUseException
-	if err != nil && !errors.As(err, &inUse) {
-		return nil, fmt.Errorf("create the stream %s: %w", kinesisStream, err)
-	}
-	wait := kinesis.NewStreamExistsWaiter(p.client, func(o *kinesis.StreamExistsWaiterOptions) { o.MinDelay, o.MaxDelay = 50*time.Millisecond, time.Second })
-	if err := wait.Wait(ctx, &kinesis.DescribeStreamInput{StreamName: aws.String(kinesisStream)}, time.Minute); err != nil {
-		return nil, fmt.Errorf("wait for the stream %s: %w", kinesisStream, err)
-	}
-	var shards []checkpoint.ShardSpec
-	in := &kinesis.ListShardsInput{StreamName: aws.String(kinesisStream)}
-	for {
-		out, err := p.client.ListShards(ctx, in)
-		if err != nil {
-			return nil, fmt.Errorf("list the shards of %s: %w", kinesisStream, err)
-		}
-		for _, s := range out.Shards {
-			shards = append(shards, checkpoint.ShardSpec{
-				ID: stream.ShardID(*s.ShardId), HashStart: *s.HashKeyRange.StartingHashKey, HashEnd: *s.HashKeyRange.EndingHashKey,
-			})
-		}
-		if out.NextToken == nil {
-			return shards, nil
-		}
-		in = &kinesis.ListShardsInput{NextToken: out.NextToken}
-	}
 }

@@ -235,6 +235,7 @@ func (s *Shard) Close() {
 func (s *Shard) fail(err error) {
 	if s.ctx.Err() == nil {
 		s.log.Warn("shard is given up", zap.Error(err))
+		s.w.note(err)
 	}
 	s.cancel(err)
 }

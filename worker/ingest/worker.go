@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -59,7 +60,8 @@ type Worker struct {
 	nonce     uint64
 	log       *zap.Logger
 
-	paced atomic.Pointer[pace]
+	paced  atomic.Pointer[pace]
+	broken chan error // the first ErrBroken
 
 	mu      sync.Mutex
 	shards  map[*Shard]struct{}
@@ -88,7 +90,43 @@ func New(cfg Config) (*Worker, error) {
 		nonce:  binary.LittleEndian.Uint64(nonce[:]) | 1,
 		log:    cfg.Logger,
 		shards: make(map[*Shard]struct{}),
+		broken: make(chan error, 1),
 	}, nil
+}
+
+// Run returns when ctx ends, or, with the reason, when a shard finds that the
+// generation's log is broken: then everybody stops (R16).
+func (w *Worker) Run(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case err := <-w.broken:
+		return err
+	}
+}
+
+func (w *Worker) note(err error) {
+	if errors.Is(err, stream.ErrBroken) {
+		select {
+		case w.broken <- err:
+		default:
+		}
+	}
+}
+
+// HighestBarrier is the highest barrier that stands in the log for any of the
+// shards; a coordinator announces above it (R6).
+func (w *Worker) HighestBarrier(ctx context.Context, shards []stream.ShardID) (highest stream.BarrierID, err error) {
+	for _, id := range shards {
+		tails, err := w.tails(ctx, id)
+		if err != nil {
+			return 0, err
+		}
+		for p := range tails {
+			highest = max(highest, tails[p].Header.Barrier)
+		}
+	}
+	return highest, nil
 }
 
 // Announce tells every open shard to write barrier n.
@@ -108,6 +146,12 @@ func (w *Worker) Announce(n stream.BarrierID) {
 // Open starts writing a shard under a lease. It is a source.Open: the Position
 // returned is the manifest's, records up to it are not wanted.
 func (w *Worker) Open(ctx context.Context, id stream.ShardID, lease stream.Epoch, parents []stream.ShardID) (source.Handler, stream.Position, error) {
+	h, pos, err := w.open(ctx, id, lease, parents)
+	w.note(err)
+	return h, pos, err
+}
+
+func (w *Worker) open(ctx context.Context, id stream.ShardID, lease stream.Epoch, parents []stream.ShardID) (source.Handler, stream.Position, error) {
 	m, err := w.cfg.Manifest(ctx)
 	if err != nil {
 		return nil, stream.Position{}, fmt.Errorf("open shard %s: %w", id, err)
