@@ -74,6 +74,12 @@ func (c *clock) find(wall int64) {
 	at := time.Unix(wall-more, 0).In(c.place)
 	for {
 		start, end := at.ZoneBounds()
+		if !end.IsZero() && !end.After(at) {
+			// Beyond the changes that it has tables of, package time ends stretches
+			// at the year too, and says of that very instant that it is the end.
+			at = at.Add(time.Second)
+			continue
+		}
 		offset := offsetAt(at)
 		c.from, c.to, c.offset = math.MinInt64, math.MaxInt64, offset
 		if !start.IsZero() {
