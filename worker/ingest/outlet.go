@@ -30,7 +30,8 @@ type outlet struct {
 	began time.Time
 	hurry func()
 	// held: data had to go with a barrier, and none has landed by itself since.
-	held bool
+	held  bool
+	tried time.Time // when data was last found to be waiting
 
 	wake  chan struct{} // the publisher has something to look at
 	room  chan struct{} // the queue got shorter
@@ -61,9 +62,9 @@ func (o *outlet) follow(tail *stream.Tail) {
 func (o *outlet) due(p *prefix, now time.Time, pace pace) bool {
 	since := now.Sub(o.sent)
 	if o.open.items() > 0 {
-		// A held one is tried at once: barriers keep its last frame young, so
-		// that no linger would ever be over, and only data ends the hold.
-		return o.full || o.held || p.watermark == finalWatermark || since >= pace.linger
+		// Barriers keep a held one's last frame young, so that no linger would
+		// ever be over, and only data ends the hold.
+		return o.full || p.watermark == finalWatermark || since >= pace.linger || o.held && now.Sub(o.tried) >= heldRetry
 	}
 	if p.watermark <= o.cutW || p.pos.Compare(o.upto) <= 0 {
 		return false
@@ -118,7 +119,7 @@ func (o *outlet) hurryUp(now time.Time) {
 // absorb puts what is queued up to the first barrier or END into the segment
 // that is being sent, so that they go out in one frame, as far as one holds it.
 func (o *outlet) absorb(seg *segment, maxRows int) {
-	o.held = true
+	o.held, o.tried = true, time.Now()
 	for len(o.queue) > 0 && !seg.urgent() {
 		next := o.queue[0]
 		if seg.deadBytes+next.deadBytes > maxMergedDead || len(seg.rows)+len(next.rows) > maxMergedParts*maxRows {
@@ -166,4 +167,7 @@ const (
 	// heldTime is how long data is being published before a barrier behind it
 	// does not wait any more.
 	heldTime = 100 * time.Millisecond
+	// heldRetry is how long a held outlet leaves the log to its barriers before
+	// it tries data again; about how often a writer looks at the log's size.
+	heldRetry = 250 * time.Millisecond
 )
