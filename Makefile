@@ -26,8 +26,10 @@ build: ## build bin/tripgrid
 test: ## unit, scenario and end-to-end tests; needs Go alone
 	$(GO) test -timeout 10m $(PKGS)
 
-test-integration: ## our suites against servers that are not ours (needs Node and npm)
-	$(GO) test -count=1 -timeout 15m -tags integration ./internal/localkinesis/...
+INTEGRATION ?= ./internal/localkinesis/... ./cluster/dynamodb/... ./checkpoint/s3store/... ./sink/opensearch/...
+
+test-integration: ## our suites against servers that are not ours (needs npm, Java with Maven, Python)
+	$(GO) test -count=1 -p 1 -timeout 15m -tags integration $(INTEGRATION)
 
 test-matrix: build ## every data set, profile, partition and shard count against the independent oracle
 	$(GO) test -count=1 -timeout 30m -tags matrix -run TestMatrix ./cmd/tripgrid

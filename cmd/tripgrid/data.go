@@ -30,8 +30,8 @@ type generator struct {
 }
 
 // openData opens what --data names, or the generator where it names nothing.
-// Files are read and sorted in memory.
-func openData(ctx context.Context, dir folder, args []string, gen generator, log *zap.Logger) (dataset.Dataset, error) {
+// Files are read and sorted, in the folder where they do not fit in memory.
+func openData(ctx context.Context, dir folder, args []string, gen generator, opt dataset.Options, log *zap.Logger) (dataset.Dataset, error) {
 	if len(args) == 0 {
 		return dataset.Generate(dataset.GeneratorOptions{Seed: gen.Seed, Trips: gen.Trips}), nil
 	}
@@ -39,7 +39,8 @@ func openData(ctx context.Context, dir folder, args []string, gen generator, log
 	if err != nil {
 		return nil, err
 	}
-	files, err := dataset.Open(ctx, paths, dataset.Options{})
+	opt.SpillDir = string(dir)
+	files, err := dataset.Open(ctx, paths, opt)
 	if err != nil {
 		return nil, err
 	}

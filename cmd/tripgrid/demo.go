@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"time"
+	_ "time/tzdata" // --timezone works on machines without zone files
 
 	"github.com/mattn/go-isatty"
 	"go.uber.org/zap"
@@ -14,14 +15,18 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tripgrid/tripgrid/producer"
+	"github.com/tripgrid/tripgrid/producer/dataset"
+	"github.com/tripgrid/tripgrid/producer/zones"
 )
 
 type demoCmd struct {
-	Data    []string  `placeholder:"PATH|URL" help:"Trips: TLC CSV files with coordinates or JSON lines, plain or gzipped; a glob or an http(s) URL works too. Repeatable. Without it trips are generated."`
-	Trips   int64     `default:"3000000" help:"How many trips to generate; 3,000,000 are a week of New York."`
-	Seed    uint64    `default:"1" help:"Seed of the generated trips."`
-	Speedup float64   `default:"1440" help:"Seconds of event time in one second; 1440 plays a day in a minute, 0 goes as fast as it can."`
-	Seek    time.Time `placeholder:"TIME" help:"Start at the first trip that ends at or after this time, such as 2016-01-01T06:00:00Z."`
+	Data     []string  `placeholder:"PATH|URL" help:"Trips: the TLC's CSV and Parquet files of any year, ride events or JSON lines, plain or compressed; a glob or an http(s) URL works too. Repeatable. Without it trips are generated."`
+	Timezone string    `placeholder:"ZONE" help:"Time zone of times that do not say theirs, such as America/New_York; UTC by default, like the reference architecture."`
+	Zones    string    `placeholder:"FILE" help:"CSV of where the files' location ids are (LocationID, latitude, longitude); the TLC's taxi zones by default."`
+	Trips    int64     `default:"3000000" help:"How many trips to generate; 3,000,000 are a week of New York."`
+	Seed     uint64    `default:"1" help:"Seed of the generated trips."`
+	Speedup  float64   `default:"1440" help:"Seconds of event time in one second; 1440 plays a day in a minute, 0 goes as fast as it can."`
+	Seek     time.Time `placeholder:"TIME" help:"Start at the first trip that ends at or after this time, such as 2016-01-01T06:00:00Z."`
 
 	Profile string        `enum:"bbox,seed" default:"bbox" help:"Geofence and rules: bbox, or seed for those of the reference architecture."`
 	Window  time.Duration `default:"10m" help:"Length of the event-time windows."`
@@ -71,7 +76,13 @@ func (c *demoCmd) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	defer closeLog()
-	data, err := openData(ctx, dir, c.Data, generator{c.Trips, c.Seed}, log)
+	reading := dataset.Options{Timezone: c.Timezone}
+	if c.Zones != "" {
+		if reading.Zones, err = zones.Open(c.Zones); err != nil {
+			return err
+		}
+	}
+	data, err := openData(ctx, dir, c.Data, generator{c.Trips, c.Seed}, reading, log)
 	if err != nil {
 		return err
 	}
