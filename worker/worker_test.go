@@ -192,14 +192,7 @@ func (r *rig) live(to sink.Sink, bound int64) *life {
 	l.windows = r.windows(l.pending)
 	l.service = checkpoint.NewService(checkpoint.Config{Job: job, Interval: time.Hour}, r.store, r.board, r.log,
 		checkpoint.Events{Committed: func(c checkpoint.Committed) { l.commits <- c }})
-	w, err := ingest.New(ingest.Config{
-		Log: r.log, Nonce: 99, Partitions: partitions, CellPrecision: 6, Geofence: "bbox", Board: r.board, FrameRows: 8, FrameRate: 1e6,
-		Manifest: func(ctx context.Context) (*checkpoint.Manifest, error) {
-			_, m, err := checkpoint.Recover(ctx, r.store, job)
-			return m, err
-		},
-	})
-	r.must(err)
+	w := r.ingest(r.manifestOf)
 	ctx, cancel := context.WithCancel(r.t.Context())
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -267,19 +260,47 @@ func (l *life) finish() {
 	l.commit(checkpoint.Finished)
 }
 
-// checkpointed is a rig that stopped after a checkpoint with progress.
+// checkpointed is a rig that stopped after a checkpoint with progress, its
+// newest, with a log that goes on behind it on every partition.
 func checkpointed(t *testing.T) (*rig, *checkpoint.Manifest) {
 	r := newRig(t)
 	l := r.live(newMemory(), 1<<20)
 	l.feed(r.trips(300))
-	m := l.commit(func(m *checkpoint.Manifest) bool { return m.Vector[0].Read >= 300 })
-	l.feed(r.trips(300)) // the log goes on after it
-	behind := func(st window.Status) bool { return st.Next <= m.Partitions[st.Partition].Resume+1 }
-	for slices.ContainsFunc(l.windows.Status(), behind) {
-		r.must(t.Context().Err())
-	}
+	l.commit(func(m *checkpoint.Manifest) bool { return m.Vector[0].Read >= 300 })
 	r.must(l.stop())
+	_, m, err := checkpoint.Recover(t.Context(), r.store, job)
+	r.must(err)
+	h, _, err := r.ingest(r.manifestOf).Open(t.Context(), shard, 2, nil)
+	r.must(err)
+	defer h.Close()
+	r.must(h.Records(t.Context(), r.trips(300), 0))
+	for p := range stream.Partition(partitions) {
+		for {
+			st, err := r.log.State(t.Context(), p)
+			r.must(err)
+			if st.Last > m.Partitions[p].Resume+1 {
+				break
+			}
+		}
+	}
 	return r, m
+}
+
+// manifestOf reads the newest manifest.
+func (r *rig) manifestOf(ctx context.Context) (*checkpoint.Manifest, error) {
+	_, m, err := checkpoint.Recover(ctx, r.store, job)
+	return m, err
+}
+
+// ingest makes a worker that writes small frames at once.
+func (r *rig) ingest(manifest func(context.Context) (*checkpoint.Manifest, error)) *ingest.Worker {
+	r.t.Helper()
+	w, err := ingest.New(ingest.Config{
+		Log: r.log, Nonce: 99, Partitions: partitions, CellPrecision: 6, Geofence: "bbox", Board: r.board, FrameRows: 8, FrameRate: 1e6,
+		Manifest: manifest,
+	})
+	r.must(err)
+	return w
 }
 
 // run starts the windows over a log that is not what it was, and returns why
@@ -424,11 +445,7 @@ func TestR16OtherFrameAtTheAnchor(t *testing.T) {
 	r.must(err)
 	_, _, err = checkpoint.CreateJob(t.Context(), r.store, r.manifest.Spec, time.Now(), 99)
 	r.must(err)
-	w, err := ingest.New(ingest.Config{
-		Log: r.log, Nonce: 99, Partitions: partitions, CellPrecision: 6, Geofence: "bbox", Board: r.board, FrameRows: 2, FrameRate: 1e6,
-		Manifest: func(context.Context) (*checkpoint.Manifest, error) { return r.manifest, nil },
-	})
-	r.must(err)
+	w := r.ingest(func(context.Context) (*checkpoint.Manifest, error) { return r.manifest, nil })
 	h, _, err := w.Open(t.Context(), shard, 7, nil)
 	r.must(err)
 	r.next = 0
