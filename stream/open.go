@@ -14,6 +14,12 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
+// errAgain marks an error of which one more try may get rid.
+var errAgain = errors.New("try again")
+
+// createAttempts is how often a stream is created again; about 2 seconds.
+const createAttempts = 10
+
 // errRegressed is an ErrRegressed, which is an ErrBroken.
 var errRegressed = fmt.Errorf("%w: %w", ErrRegressed, ErrBroken)
 
@@ -23,6 +29,7 @@ const (
 	codeWrongLastSequence         = 10071
 	codeWrongLastSequenceConstant = 10164 // in a cluster, while others are in flight
 	codeStoreFailed               = 10077 // MaxBytes reached, or the disk is full
+	codeStoreNotCreated           = 10049 // a folder in the way: no permission, or a deleted stream's that is still going
 	codeMessageTooLarge           = 10054
 )
 
@@ -58,10 +65,16 @@ func OpenLog(ctx context.Context, js jetstream.JetStream, spec Spec) (*Log, erro
 func (l *Log) open(ctx context.Context, p Partition) error {
 	part := &l.parts[p]
 	part.name = l.spec.streamName(p)
+	again := 0
 	err := retry(ctx, func(ctx context.Context) (err error) {
 		part.stream, err = l.js.Stream(ctx, part.name)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			part.stream, err = l.js.CreateStream(ctx, l.config(p))
+		}
+		// The server removes a deleted stream's folder behind its answer.
+		if again < createAttempts && hasCode(err, codeStoreNotCreated) {
+			again++
+			return errors.Join(errAgain, err)
 		}
 		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another starter, at this moment
 			part.stream, err = l.js.Stream(ctx, part.name)
@@ -212,7 +225,7 @@ func named(err error) error {
 // transient tells whether a request may be answered if it is asked again:
 // there is no leader, or it did not answer in time.
 func transient(err error) bool {
-	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) ||
+	return errors.Is(err, errAgain) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) ||
 		errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrNoStreamResponse) ||
 		errors.Is(err, nats.ErrReconnectBufExceeded) || errors.Is(err, nats.ErrDisconnected) ||
 		errors.Is(err, jetstream.ErrJetStreamNotEnabled)
