@@ -17,11 +17,13 @@ import (
 // limit, on every partition. The barrier must get past it, at one position:
 // only the checkpoint that it belongs to makes room again.
 func TestR13BarrierPassesWaitingData(t *testing.T) {
-	const maxBytes = 80 << 10
+	// The reserve, a tenth, holds what each subject has in hand when the log fills
+	// (four segments of 32 rows, 5 kB) and six barriers, but not six times that.
+	const maxBytes = 128 << 10
 	b := newBenchOf(t, maxBytes)
 	w := b.worker()
 	w.cfg.FrameRows = 32
-	recs := records(11, 30_000)
+	recs := records(11, 50_000)
 	h, _ := b.open(w, 1)
 	fed := make(chan error, 1)
 	go func() { fed <- feed(t.Context(), h, recs, stream.Position{}, rand.New(rand.NewPCG(1, 1))) }()
