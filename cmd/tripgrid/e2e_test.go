@@ -124,7 +124,7 @@ func TestErrorsOfPeople(t *testing.T) {
 		want string
 	}{
 		{[]string{"demo", "--data", filepath.Join(dir, "absent.csv")}, 1, "matches no file"},
-		{[]string{"demo", "--data", empty}, 1, "no"},
+		{[]string{"demo", "--data", empty}, 1, "has no valid trip"},
 		{[]string{"demo", "--profile", "mars"}, 2, "--profile"},
 		{[]string{"demo", "--shards", "0"}, 2, "--shards must be 1 to 256"},
 		{[]string{"demo", "--window", "1500ms"}, 2, "--window must be whole seconds"},

@@ -319,6 +319,9 @@ func (s *Shard) land(o *outlet, seg *segment, f *stream.Frame, buf *[]byte) erro
 			seg.abandon() // the subject has it or a later one: it is never there twice
 		}
 		passed := seg.upto.Compare(upto)
+		if seg.end && !ended && passed < 0 {
+			return fmt.Errorf("its END at %s is behind the log at %s, which another owner has read on to: the shard is read again", seg.upto, upto)
+		}
 		if ended || passed < 0 || passed == 0 && seg.items() == 0 && !seg.urgent() && seg.watermark <= o.landedW {
 			break // the log has it, or the barrier's position was passed: abandoned (R6)
 		}
