@@ -50,34 +50,17 @@ func newSink(t *testing.T, at string, cfg opensearch.SinkConfig) *opensearch.Sin
 type store struct {
 	*opensearch.Sink
 	at, job string
-	mu      *sync.Mutex
+	mu      sync.Mutex
 	known   map[string]sink.Document
-	// firstOfEqual has the documents as they were first confirmed. The suite
-	// wants the first of two different documents of one version to stay. There
-	// are none (I6), and OpenSearch keeps the last (TestEqualVersions): so here
-	// the second one is not sent.
-	firstOfEqual map[string]sink.Document
 }
 
 func (s *store) Write(ctx context.Context, docs []sink.Document) ([]sink.Result, error) {
 	s.mu.Lock()
-	sent := append([]sink.Document(nil), docs...)
-	for i, d := range sent {
+	for _, d := range docs {
 		s.known[d.ID] = d
-		if first, ok := s.firstOfEqual[d.ID]; ok && first.Version == d.Version {
-			sent[i] = first
-		}
 	}
 	s.mu.Unlock()
-	results, err := s.Sink.Write(ctx, sent)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i, r := range results {
-		if r == (sink.Result{}) {
-			s.firstOfEqual[sent[i].ID] = sent[i]
-		}
-	}
-	return results, err
+	return s.Sink.Write(ctx, docs)
 }
 
 func (s *store) Get(ctx context.Context, id string) (sink.Document, bool, error) {
@@ -133,10 +116,9 @@ func runSuite(t *testing.T, at string, cfg opensearch.SinkConfig) {
 	stores := map[string]*store{}
 	sinktest.Run(t, func(t *testing.T, name string) sinktest.Store {
 		cfg.Job = name
-		s := &store{Sink: newSink(t, at, cfg), at: at, job: name, mu: &sync.Mutex{},
-			known: map[string]sink.Document{}, firstOfEqual: map[string]sink.Document{}}
+		s := &store{Sink: newSink(t, at, cfg), at: at, job: name, known: map[string]sink.Document{}}
 		if old := stores[name]; old != nil {
-			s.known, s.firstOfEqual = old.known, old.firstOfEqual
+			s.known = old.known
 		}
 		stores[name] = s
 		return s
