@@ -117,6 +117,7 @@ type Producer struct {
 	Trips    int64     `group:"producer" default:"3000000" help:"How many trips to generate; 3,000,000 are a week of New York."`
 	Seed     uint64    `group:"producer" default:"1" help:"Seed of the generated trips."`
 	Speedup  float64   `group:"producer" default:"1440" help:"Seconds of event time in one second; 1440 plays a day in a minute, 0 goes as fast as it can."`
+	Dir      string    `group:"producer" default:"tripgrid-producer" placeholder:"FOLDER" help:"Working folder of the replay: sorted trips and how far they are sent. The same folder goes on where it stopped."`
 	Seek     time.Time `group:"producer" placeholder:"TIME" help:"Start at the first trip that ends at or after this time, such as 2016-01-01T06:00:00Z."`
 }
 
