@@ -41,7 +41,7 @@ func (f checkpointFlags) retained(ctx context.Context) (*filestore.Store, checkp
 	if err != nil {
 		return nil, checkpoint.Head{}, nil, nil, err
 	}
-	head, _, err := checkpoint.ReadJob(ctx, store, job)
+	head, _, err := checkpoint.ReadJob(ctx, store, demoJob)
 	if err != nil {
 		return nil, checkpoint.Head{}, nil, nil, err
 	}

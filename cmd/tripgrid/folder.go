@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// job is the name of the embedded default's job.
-const job = "taxi"
+// demoJob is the name of the embedded default's job.
+const demoJob = "taxi"
 
 // folder is a run's working folder: everything that one embedded run keeps.
 type folder string

@@ -277,7 +277,7 @@ func TestNoPartIsValid(t *testing.T) {
 		"--addr", "127.0.0.1:0", "--shards", "4", "--partitions", "3", "--checkpoint-interval", "200ms",
 	}
 	killedMidway(t, args...)
-	objects, err := filepath.Glob(filepath.Join(run, "snapshots", job, "1", "*", "1", "*"))
+	objects, err := filepath.Glob(filepath.Join(run, "snapshots", demoJob, "1", "*", "1", "*"))
 	if err != nil || len(objects) < 3 {
 		t.Fatalf("%d objects, %v", len(objects), err)
 	}
@@ -297,7 +297,7 @@ func TestNoPartIsValid(t *testing.T) {
 	}
 	last := stderr[strings.LastIndex(strings.TrimSpace(stderr), "\n")+1:]
 	for _, r := range retained {
-		if want := fmt.Sprintf("%s/1/%d/1/", job, r.N); !strings.Contains(last, want) {
+		if want := fmt.Sprintf("%s/1/%d/1/", demoJob, r.N); !strings.Contains(last, want) {
 			t.Errorf("the refusal does not name the part of checkpoint %d: %s", r.N, last)
 		}
 	}

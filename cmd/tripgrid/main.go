@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/tripgrid/tripgrid/cmd/tripgrid/settings"
 )
 
 // version is set by the release build; a build from a checkout says "devel".
@@ -42,7 +44,7 @@ func main() {
 // 1 for failure and 2 for a command line that is not understood.
 func run(ctx context.Context, args []string, std streams) int {
 	var c cli
-	parser, err := kong.New(&c,
+	parser, err := kong.New(&c, append(settings.Options(),
 		kong.Name("tripgrid"),
 		kong.Description("Exactly-once, event-time stream processing over Kinesis: where is demand, how long to the airport."),
 		kong.UsageOnError(),
@@ -50,7 +52,7 @@ func run(ctx context.Context, args []string, std streams) int {
 		kong.Writers(std.out, std.err),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(std),
-	)
+	)...)
 	if err != nil {
 		fmt.Fprintln(std.err, "tripgrid:", err)
 		return 2

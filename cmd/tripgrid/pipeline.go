@@ -8,22 +8,24 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	kt "github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tripgrid/tripgrid/checkpoint"
 	"github.com/tripgrid/tripgrid/checkpoint/filestore"
+	"github.com/tripgrid/tripgrid/cluster"
+	"github.com/tripgrid/tripgrid/cmd/tripgrid/settings"
 	"github.com/tripgrid/tripgrid/dashboard"
 	"github.com/tripgrid/tripgrid/internal/localkinesis"
 	"github.com/tripgrid/tripgrid/internal/natsd"
 	"github.com/tripgrid/tripgrid/producer"
 	"github.com/tripgrid/tripgrid/producer/dataset"
 	"github.com/tripgrid/tripgrid/sink"
-	"github.com/tripgrid/tripgrid/stream"
-	"github.com/tripgrid/tripgrid/worker"
-	"github.com/tripgrid/tripgrid/worker/ingest"
 	"github.com/tripgrid/tripgrid/worker/source"
 	"github.com/tripgrid/tripgrid/worker/window"
 )
@@ -49,9 +51,10 @@ type options struct {
 // pipeline is a whole run in one process: the embedded services, every role
 // and the page.
 type pipeline struct {
-	opt  options
-	log  *zap.Logger
-	spec checkpoint.Spec
+	opt     options
+	log     *zap.Logger
+	spec    checkpoint.Spec
+	queries []window.Query
 
 	// Services; set by open, in this order.
 	unlock   func()
@@ -64,15 +67,10 @@ type pipeline struct {
 
 	client *kinesis.Client
 
-	// Roles.
-	board       *checkpoint.Board
-	partlog     *stream.Log
-	coordinator *checkpoint.Service
-	ingest      *ingest.Worker
-	source      *source.KCL
-	windows     *worker.Windows
-	pending     *sink.Pending
-	producer    *producer.Producer
+	// Roles; set by openRoles.
+	ingest   *ingestRole
+	windows  *windowRole
+	producer *producer.Producer
 
 	status  *status
 	started chan struct{} // closed once the roles are there
@@ -108,30 +106,8 @@ func (p *pipeline) run(ctx context.Context) error {
 	p.status.running(p)
 	close(p.started)
 
-	g, ctx := errgroup.WithContext(ctx)
-	role := func(name string, run func(context.Context) error) {
-		g.Go(func() error {
-			err := run(ctx)
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			if err != nil {
-				return fmt.Errorf("%s: %w", name, err)
-			}
-			return nil
-		})
-	}
-	partitions := make([]stream.Partition, p.opt.partitions)
-	for i := range partitions {
-		partitions[i] = stream.Partition(i)
-	}
-	role("sink", p.pending.Run)
-	role("windows", func(ctx context.Context) error { return p.windows.Run(ctx, partitions) })
-	role("checkpoints", p.coordinator.Run)
-	role("barriers", func(ctx context.Context) error {
-		return p.board.WatchBarrier(ctx, func(b checkpoint.Barrier) { p.ingest.Announce(b.N) })
-	})
-	role("local Kinesis", func(ctx context.Context) error {
+	c := newCrew(ctx)
+	c.add("local Kinesis", func(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -139,72 +115,87 @@ func (p *pipeline) run(ctx context.Context) error {
 			return err
 		}
 	})
-	role("ingest", p.ingest.Run)
-	role("source", p.source.Run)
-	role("positions", p.notePositions)
-	role("producer", p.producer.Run)
-	role("finish", func(ctx context.Context) error {
-		err := p.finish(ctx)
+	p.windows.join(c)
+	p.ingest.join(c)
+	c.add("producer", p.producer.Run)
+	c.add("finish", func(ctx context.Context) error {
+		err := p.status.wait(ctx)
 		if err == nil {
 			cancel()
 		}
 		return err
 	})
-	err := g.Wait()
+	err := c.g.Wait()
 	if p.status.finished() {
 		return nil
 	}
 	return err
 }
 
-// finish waits until the run is: all shards FINAL in a checkpoint, nothing
-// pending. It asks for the first such checkpoint as soon as there can be one,
-// not an interval later; the coordinator follows it up until nothing is pending.
-func (p *pipeline) finish(ctx context.Context) error {
-	t := time.NewTicker(50 * time.Millisecond)
-	defer t.Stop()
-	for asked := false; !p.status.finished(); {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-t.C:
-		}
-		if !asked && p.final() {
-			asked = true
-			p.coordinator.Request()
-		}
+// openRoles makes the job if there is none, and every role.
+func (p *pipeline) openRoles(ctx context.Context) error {
+	if err := p.ensureStream(ctx); err != nil {
+		return err
+	}
+	js, err := jetstream.New(p.conn)
+	if err != nil {
+		return err
+	}
+	j, err := openJob(ctx, services{store: p.store, kinesis: p.client, js: js, log: p.log}, p.spec, p.queries)
+	if err != nil {
+		return err
+	}
+	if p.opt.data, err = spooled(p.opt.dir, p.opt.data); err != nil {
+		return err
+	}
+	pending, err := sink.NewPending(p.db, sink.PendingConfig{Rejected: p.status.rejected, Log: p.log.Named("sink")})
+	if err != nil {
+		return err
+	}
+	p.windows = j.newWindows(windowConfig{
+		pending: pending, checkpoints: checkpoint.Config{Interval: p.opt.interval}, events: p.status.events(), fallback: p.status.fallback,
+	})
+	leases, err := p.leases(ctx, j)
+	if err != nil {
+		return err
+	}
+	if p.ingest, err = j.newIngest(leases, 0, 0); err != nil {
+		return err
+	}
+	p.producer, err = producer.New(producer.Config{
+		Stream: kinesisStream, Client: p.client, Job: demoJob, Data: p.opt.data, Speedup: p.opt.speedup, Seek: p.opt.seek,
+		StateFile: p.opt.dir.progress(), Logger: p.log.Named("producer"),
+	})
+	return err
+}
+
+// leases is the lease table in the embedded NATS. That the folder is locked
+// proves every other owner dead.
+func (p *pipeline) leases(ctx context.Context, j *job) (*cluster.Leases, error) {
+	// The nonce is as good as the folder: no other folder's run has it.
+	owner, err := cluster.NewOwner(fmt.Sprintf("%016x", j.nonce))
+	if err != nil {
+		return nil, err
+	}
+	store, err := natsLeases(ctx, j)
+	if err != nil {
+		return nil, err
+	}
+	return cluster.New(store, cluster.Options{Owner: owner, Proof: cluster.SameFolder(owner), Logger: p.log.Named("leases")})
+}
+
+// ensureStream makes the embedded stream if there is none.
+func (p *pipeline) ensureStream(ctx context.Context) error {
+	_, err := p.client.CreateStream(ctx, &kinesis.CreateStreamInput{StreamName: aws.String(kinesisStream), ShardCount: aws.Int32(int32(p.opt.shards))})
+	var inUse *kt.ResourceInUseException
+	if err != nil && !errors.As(err, &inUse) {
+		return fmt.Errorf("create the stream %s: %w", kinesisStream, err)
+	}
+	wait := kinesis.NewStreamExistsWaiter(p.client, func(o *kinesis.StreamExistsWaiterOptions) { o.MinDelay, o.MaxDelay = 50*time.Millisecond, time.Second })
+	if err := wait.Wait(ctx, &kinesis.DescribeStreamInput{StreamName: aws.String(kinesisStream)}, time.Minute); err != nil {
+		return fmt.Errorf("wait for the stream %s: %w", kinesisStream, err)
 	}
 	return nil
-}
-
-// notePositions writes the positions of completed checkpoints into the lease
-// table, for people who look there; nothing reads them back (R10).
-func (p *pipeline) notePositions(ctx context.Context) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case m := <-p.status.commits:
-			restart := make(map[stream.ShardID]string, len(m.Vector))
-			for _, s := range m.Vector {
-				restart[s.Shard] = s.Restart
-			}
-			if err := p.source.Completed(ctx, m.N, restart); err != nil {
-				p.log.Info("positions are not in the lease table", zap.Stringer("checkpoint", m.N), zap.Error(err))
-			}
-		}
-	}
-}
-
-// final tells that every partition has applied the final watermark of all shards.
-func (p *pipeline) final() bool {
-	parts := p.windows.Status()
-	for i := range parts {
-		if parts[i].Watermark != finalWatermark {
-			return false
-		}
-	}
-	return len(parts) == p.opt.partitions
 }
 
 // openPipeline takes the folder and opens what is needed to say whether the
@@ -225,23 +216,15 @@ func openPipeline(ctx context.Context, opt options) (_ *pipeline, err error) {
 	if p.unlock, err = opt.dir.lock(); err != nil {
 		return nil, err
 	}
-	queries, err := window.Queries(opt.profile, opt.window)
-	if err != nil {
+	settings := settings.Job{Name: demoJob, Profile: opt.profile, Window: opt.window, Partitions: opt.partitions, Lanes: true}
+	if p.spec, p.queries, err = specOf(settings, kinesisStream, checkpoint.TrimHorizon, identity(opt.data, opt.seek)); err != nil {
 		return nil, err
-	}
-	p.spec = checkpoint.Spec{
-		Job: job, Stream: kinesisStream, Partitions: opt.partitions, Hash: window.HashName, CellPrecision: cellPrecision,
-		Geofence: opt.profile, Window: opt.window, Start: checkpoint.TrimHorizon,
-		Data: identity(opt.data, opt.seek), Lanes: producer.Lanes,
-	}
-	for _, q := range queries {
-		p.spec.Queries = append(p.spec.Queries, checkpoint.QueryRef{Name: q.Name, Hash: q.Hash()})
 	}
 	if p.store, err = filestore.Open(opt.dir.snapshots()); err != nil {
 		return nil, err
 	}
 	p.status = newStatus(opt, p.spec)
-	_, m, err := checkpoint.Recover(ctx, p.store, job)
+	_, m, err := checkpoint.Recover(ctx, p.store, demoJob)
 	switch {
 	case errors.Is(err, checkpoint.ErrNotFound):
 	case err != nil:

@@ -2,18 +2,15 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/kinesis"
-	kt "github.com/aws/aws-sdk-go-v2/service/kinesis/types"
-	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tripgrid/tripgrid/checkpoint"
 	"github.com/tripgrid/tripgrid/cluster"
-	"github.com/tripgrid/tripgrid/producer"
 	"github.com/tripgrid/tripgrid/sink"
 	"github.com/tripgrid/tripgrid/stream"
 	"github.com/tripgrid/tripgrid/worker"
@@ -22,130 +19,172 @@ import (
 	"github.com/tripgrid/tripgrid/worker/window"
 )
 
-// openRoles makes the job if there is none, and every role.
-func (p *pipeline) openRoles(ctx context.Context) error {
-	shards, err := p.ensureStream(ctx)
-	if err != nil {
-		return err
-	}
-	p.spec.Shards = shards
-	_, m, err := checkpoint.CreateJob(ctx, p.store, p.spec, time.Now(), checkpoint.NewNonce())
-	if err != nil {
-		return err
-	}
-	if p.opt.data, err = spooled(p.opt.dir, p.opt.data); err != nil {
-		return err
-	}
-	js, err := jetstream.New(p.conn)
-	if err != nil {
-		return err
-	}
-	// Generation 1 begins with an empty cut, so any manifest tells its genesis.
-	first := *m
-	first.N, first.Vector, first.Partitions = 0, nil, nil
-	p.partlog, err = stream.OpenLog(ctx, js, stream.Spec{
-		Job: job, Generation: m.Generation, Partitions: p.opt.partitions, Nonce: m.Nonce, Genesis: checkpoint.Genesis(&first),
-	})
-	if err != nil {
-		return err
-	}
-	if p.board, err = checkpoint.OpenBoard(ctx, js, job, m.Generation, 1); err != nil {
-		return err
-	}
-	p.pending, err = sink.NewPending(p.db, sink.PendingConfig{Rejected: p.status.rejected, Log: p.log.Named("sink")})
-	if err != nil {
-		return err
-	}
-	p.ingest, err = ingest.New(ingest.Config{
-		Log: p.partlog, Nonce: m.Nonce, Partitions: p.opt.partitions, CellPrecision: cellPrecision, Geofence: p.opt.profile,
-		Manifest: func(ctx context.Context) (*checkpoint.Manifest, error) {
-			_, m, err := checkpoint.Recover(ctx, p.store, job)
-			return m, err
-		},
-		Board: p.board, Logger: p.log.Named("ingest"),
-	})
-	if err != nil {
-		return err
-	}
-	floor, err := p.ingest.HighestBarrier(ctx, m.Spec.ShardIDs())
-	if err != nil {
-		return err
-	}
-	p.coordinator = checkpoint.NewService(
-		checkpoint.Config{Job: job, Interval: p.opt.interval, Floor: floor},
-		p.store, p.board, p.partlog,
-		checkpoint.Tee(checkpoint.Logged(p.log.Named("checkpoint")), p.status.events()),
-	)
-	if err := p.openSource(ctx, js, m); err != nil {
-		return err
-	}
-	queries, err := window.Queries(p.opt.profile, p.opt.window)
-	if err != nil {
-		return err
-	}
-	cfg := window.Config{
-		Job: job, Generation: m.Generation, Nonce: m.Nonce, Partitions: p.opt.partitions, Queries: queries, Shards: m.Spec.ShardIDs(),
-	}
-	p.windows = worker.NewWindows(worker.WindowsConfig{
-		Job: job, Store: p.store, Log: p.partlog, Board: p.board, Pending: p.pending, Machine: cfg,
-		Fallback: p.status.fallback, Logger: p.log.Named("windows"),
-	})
-	p.producer, err = producer.New(producer.Config{
-		Stream: kinesisStream, Client: p.client, Job: job, Data: p.opt.data, Speedup: p.opt.speedup, Seek: p.opt.seek,
-		StateFile: p.opt.dir.progress(), Logger: p.log.Named("producer"),
-	})
-	return err
+// crew runs functions until one of them fails or ctx ends; an error names the
+// function that it came from.
+type crew struct {
+	g   *errgroup.Group
+	ctx context.Context
 }
 
-func (p *pipeline) openSource(ctx context.Context, js jetstream.JetStream, m *checkpoint.Manifest) error {
-	// The nonce is as good as the folder: no other folder's run has it.
-	owner, err := cluster.NewOwner(fmt.Sprintf("%016x", m.Nonce))
-	if err != nil {
-		return err
-	}
-	kv, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket: fmt.Sprintf("%s-%s-leases", job, m.Generation), Description: "tripgrid: leases of shards",
-	})
-	if err != nil {
-		return fmt.Errorf("open the lease table: %w", err)
-	}
-	leases, err := cluster.New(cluster.NewKV(kv, "shard."), cluster.Options{Owner: owner, Proof: cluster.SameFolder(owner)})
-	if err != nil {
-		return err
-	}
-	p.source, err = source.NewKCL(source.Config{
-		Stream: kinesisStream, Client: p.client, Leases: leases,
-		Open: p.ingest.Open, Progress: p.ingest.Progress, Logger: p.log.Named("source"),
-	})
-	return err
+func newCrew(ctx context.Context) *crew {
+	g, ctx := errgroup.WithContext(ctx)
+	return &crew{g, ctx}
 }
 
-// ensureStream makes the embedded stream if there is none, and lists its shards.
-func (p *pipeline) ensureStream(ctx context.Context) ([]checkpoint.ShardSpec, error) {
-	_, err := p.client.CreateStream(ctx, &kinesis.CreateStreamInput{StreamName: aws.String(kinesisStream), ShardCount: aws.Int32(int32(p.opt.shards))})
-	var inUse *kt.ResourceInUseException
-	if err != nil && !errors.As(err, &inUse) {
-		return nil, fmt.Errorf("create the stream %s: %w", kinesisStream, err)
-	}
-	wait := kinesis.NewStreamExistsWaiter(p.client, func(o *kinesis.StreamExistsWaiterOptions) { o.MinDelay, o.MaxDelay = 50*time.Millisecond, time.Second })
-	if err := wait.Wait(ctx, &kinesis.DescribeStreamInput{StreamName: aws.String(kinesisStream)}, time.Minute); err != nil {
-		return nil, fmt.Errorf("wait for the stream %s: %w", kinesisStream, err)
-	}
-	var shards []checkpoint.ShardSpec
-	in := &kinesis.ListShardsInput{StreamName: aws.String(kinesisStream)}
-	for {
-		out, err := p.client.ListShards(ctx, in)
+func (c *crew) add(name string, run func(context.Context) error) {
+	c.g.Go(func() error {
+		err := run(c.ctx)
+		if c.ctx.Err() != nil {
+			return c.ctx.Err()
+		}
 		if err != nil {
-			return nil, fmt.Errorf("list the shards of %s: %w", kinesisStream, err)
+			return fmt.Errorf("%s: %w", name, err)
 		}
-		for _, s := range out.Shards {
-			shards = append(shards, checkpoint.ShardSpec{
-				ID: stream.ShardID(*s.ShardId), HashStart: *s.HashKeyRange.StartingHashKey, HashEnd: *s.HashKeyRange.EndingHashKey,
-			})
-		}
-		if out.NextToken == nil {
-			return shards, nil
-		}
-		in = &kinesis.ListShardsInput{NextToken: out.NextToken}
+		return nil
+	})
+}
+
+// ingestRole reads shards into the partition log.
+type ingestRole struct {
+	job    *job
+	worker *ingest.Worker
+	source *source.KCL
+}
+
+func (j *job) newIngest(leases *cluster.Leases, poll time.Duration, maxRecords int) (*ingestRole, error) {
+	start, err := j.start()
+	if err != nil {
+		return nil, err
 	}
+	r := &ingestRole{job: j}
+	r.worker, err = ingest.New(ingest.Config{
+		Log: j.partlog, Nonce: j.nonce, Partitions: j.spec.Partitions, CellPrecision: j.spec.CellPrecision, Geofence: j.spec.Geofence,
+		Manifest: j.manifest, Board: j.board, Logger: j.log.Named("ingest"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.source, err = source.NewKCL(source.Config{
+		Stream: j.spec.Stream, Client: j.kinesis, Leases: leases, Start: start, PollEvery: poll, MaxRecords: maxRecords,
+		Open: r.worker.Open, Progress: r.worker.Progress, Logger: j.log.Named("source"),
+	})
+	return r, err
+}
+
+// join adds the role's functions to a crew.
+func (r *ingestRole) join(c *crew) {
+	c.add("barriers", func(ctx context.Context) error {
+		return r.job.board.WatchBarrier(ctx, func(b checkpoint.Barrier) { r.worker.Announce(b.N) })
+	})
+	c.add("ingest", r.worker.Run)
+	c.add("source", r.source.Run)
+	c.add("positions", func(ctx context.Context) error {
+		return r.job.board.WatchCompleted(ctx, func(checkpoint.Completed) { r.notePositions(ctx) })
+	})
+}
+
+// notePositions writes the positions of the newest checkpoint into the lease
+// table, for people who look there; nothing reads them back (R10).
+func (r *ingestRole) notePositions(ctx context.Context) {
+	m, err := r.job.manifest(ctx)
+	if err == nil {
+		restart := make(map[stream.ShardID]string, len(m.Vector))
+		for _, s := range m.Vector {
+			restart[s.Shard] = s.Restart
+		}
+		err = r.source.Completed(ctx, m.N, restart)
+	}
+	if err != nil && ctx.Err() == nil {
+		r.job.log.Info("positions are not in the lease table", zap.Error(err))
+	}
+}
+
+// windowRole aggregates the partition log, stores results and coordinates
+// checkpoints.
+type windowRole struct {
+	job     *job
+	windows *worker.Windows
+	pending *sink.Pending
+	// coordinator is the one that runs here, if any.
+	coordinator atomic.Pointer[checkpoint.Service]
+	checkpoints checkpoint.Config
+	events      checkpoint.Events
+}
+
+// windowConfig is what a windowRole is made of, besides its job.
+type windowConfig struct {
+	pending     *sink.Pending
+	checkpoints checkpoint.Config
+	events      checkpoint.Events
+	fallback    func(stream.Partition, checkpoint.Fallback)
+}
+
+func (j *job) newWindows(cfg windowConfig) *windowRole {
+	cfg.checkpoints.Job = j.spec.Job
+	return &windowRole{
+		job: j, pending: cfg.pending, checkpoints: cfg.checkpoints,
+		events: checkpoint.Tee(checkpoint.Logged(j.log.Named("checkpoint")), cfg.events),
+		windows: worker.NewWindows(worker.WindowsConfig{
+			Job: j.spec.Job, Store: j.store, Log: j.partlog, Board: j.board, Pending: cfg.pending,
+			Machine: window.Config{
+				Job: j.spec.Job, Generation: j.generation, Nonce: j.nonce, Partitions: j.spec.Partitions,
+				Queries: j.queries, Shards: j.spec.ShardIDs(),
+			},
+			Fallback: cfg.fallback, Logger: j.log.Named("windows"),
+		}),
+	}
+}
+
+// join adds the role's functions to a crew.
+func (r *windowRole) join(c *crew) {
+	partitions := make([]stream.Partition, r.job.spec.Partitions)
+	for i := range partitions {
+		partitions[i] = stream.Partition(i)
+	}
+	c.add("sink", r.pending.Run)
+	c.add("windows", func(ctx context.Context) error { return r.windows.Run(ctx, partitions) })
+	c.add("checkpoints", r.coordinate)
+	c.add("end", r.requestLast)
+}
+
+// coordinate runs the checkpoint coordinator.
+func (r *windowRole) coordinate(ctx context.Context) error {
+	cfg := r.checkpoints
+	var err error
+	if cfg.Floor, err = ingest.HighestBarrier(ctx, r.job.partlog, r.job.spec.ShardIDs()); err != nil {
+		return err
+	}
+	s := checkpoint.NewService(cfg, r.job.store, r.job.board, r.job.partlog, r.events)
+	r.coordinator.Store(s)
+	defer r.coordinator.Store(nil)
+	return s.Run(ctx)
+}
+
+// requestLast asks for a checkpoint as soon as every partition has applied the
+// final watermark of all shards, not an interval later; the coordinator follows
+// it up until nothing is pending.
+func (r *windowRole) requestLast(ctx context.Context) error {
+	t := time.NewTicker(50 * time.Millisecond)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.C:
+		}
+		if s := r.coordinator.Load(); s != nil && r.final() {
+			s.Request()
+			return nil
+		}
+	}
+}
+
+func (r *windowRole) final() bool {
+	parts := r.windows.Status()
+	for i := range parts {
+		if parts[i].Watermark != finalWatermark {
+			return false
+		}
+	}
+	return len(parts) == r.job.spec.Partitions
 }

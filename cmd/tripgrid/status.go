@@ -11,24 +11,17 @@ import (
 	"github.com/tripgrid/tripgrid/dashboard"
 	"github.com/tripgrid/tripgrid/sink"
 	"github.com/tripgrid/tripgrid/stream"
-	"github.com/tripgrid/tripgrid/trip"
 )
 
-const (
-	finalWatermark = trip.FinalWatermark
-	// cellPrecision is that of the cells that are hashed to partitions: the
-	// coarsest that a query groups by.
-	cellPrecision = 6
-	// maxWarnings is how many sentences the page keeps.
-	maxWarnings = 20
-)
+// maxWarnings is how many sentences the page keeps.
+const maxWarnings = 20
 
 // status is what the page and the terminal say of a run.
 type status struct {
 	opt     options
 	spec    checkpoint.Spec
 	started time.Time
-	commits chan *checkpoint.Manifest // the newest that was not taken yet
+	ending  chan struct{} // closed when the run is done
 
 	mu       sync.Mutex
 	roles    *pipeline // nil before the roles run
@@ -46,7 +39,7 @@ type status struct {
 }
 
 func newStatus(opt options, spec checkpoint.Spec) *status {
-	return &status{opt: opt, spec: spec, started: time.Now(), commits: make(chan *checkpoint.Manifest, 1)}
+	return &status{opt: opt, spec: spec, started: time.Now(), ending: make(chan struct{})}
 }
 
 func (s *status) running(p *pipeline) {
@@ -68,6 +61,7 @@ func (s *status) committed(m *checkpoint.Manifest, took time.Duration, size int6
 	s.manifest, s.took, s.bytes, s.at, s.failed = m, took, size, time.Now(), ""
 	if m.N > 0 && checkpoint.Finished(m) && !s.done {
 		s.done, s.ended = true, time.Now()
+		close(s.ending)
 	}
 }
 
@@ -75,6 +69,17 @@ func (s *status) finished() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.done
+}
+
+// wait waits until a checkpoint says that the run is finished: all shards
+// FINAL, nothing pending.
+func (s *status) wait(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.ending:
+		return nil
+	}
 }
 
 func (s *status) warn(text string) {
@@ -95,14 +100,7 @@ func (s *status) rejected(_ uint32, d sink.Document, reason string) {
 // events are the coordinator's.
 func (s *status) events() checkpoint.Events {
 	return checkpoint.Events{
-		Committed: func(c checkpoint.Committed) {
-			s.committed(c.Manifest, c.Took, c.Bytes)
-			select {
-			case <-s.commits:
-			default:
-			}
-			s.commits <- c.Manifest
-		},
+		Committed: func(c checkpoint.Committed) { s.committed(c.Manifest, c.Took, c.Bytes) },
 		Cancelled: func(c checkpoint.Cancelled) {
 			s.mu.Lock()
 			s.failed = c.Reason
@@ -141,7 +139,7 @@ func (s *status) state(context.Context) (dashboard.State, error) {
 	}
 	st.WrittenDocuments = s.stored
 	if s.roles != nil {
-		st.WrittenDocuments += s.roles.pending.Stats().Written
+		st.WrittenDocuments += s.roles.windows.pending.Stats().Written
 	}
 	switch {
 	case s.roles != nil && !s.done && s.failure == "":
@@ -163,14 +161,14 @@ func (s *status) live(st *dashboard.State) {
 	p := s.roles
 	st.Phase = dashboard.Running
 	st.Trips.Sent = uint64(max(0, p.producer.Stats().Sent))
-	for _, sh := range p.ingest.Status() {
+	for _, sh := range p.ingest.worker.Status() {
 		st.Trips.Read += sh.Read - sh.Watermarks
 		st.Shards = append(st.Shards, dashboard.Shard{
 			ID: string(sh.Shard), Position: sh.Position.String(), Watermark: eventTime(sh.Watermark), BehindMS: sh.Behind.Milliseconds(),
 		})
 	}
 	low, all := finalWatermark, true
-	for _, part := range p.windows.Status() {
+	for _, part := range p.windows.windows.Status() {
 		for _, c := range part.Counters.Shards {
 			st.Trips.Applied += c.Applied
 			st.Trips.Repeated += c.Repeated
@@ -198,7 +196,7 @@ func (s *status) live(st *dashboard.State) {
 	// Repeats were read as well; they are no trips of the data set.
 	st.Trips.Read -= min(st.Trips.Read, st.Trips.Repeated)
 	st.Trips.Rate = s.rate.of(time.Now(), st.Trips.Read)
-	st.PendingDocuments = uint64(p.pending.Len())
+	st.PendingDocuments = uint64(p.windows.pending.Len())
 }
 
 // atRest adds what the newest checkpoint says, when nothing runs.

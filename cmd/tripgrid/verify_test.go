@@ -17,7 +17,7 @@ func TestVerifyReadsThePartsAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, m, err := checkpoint.Recover(t.Context(), store, job)
+	_, m, err := checkpoint.Recover(t.Context(), store, demoJob)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -116,9 +116,9 @@ func (w *Worker) note(err error) {
 
 // HighestBarrier is the highest barrier that stands in the log for any of the
 // shards; a coordinator announces above it (R6).
-func (w *Worker) HighestBarrier(ctx context.Context, shards []stream.ShardID) (highest stream.BarrierID, err error) {
+func HighestBarrier(ctx context.Context, log *stream.Log, shards []stream.ShardID) (highest stream.BarrierID, err error) {
 	for _, id := range shards {
-		tails, err := w.tails(ctx, id)
+		tails, err := tailsOf(ctx, log, id)
 		if err != nil {
 			return 0, err
 		}
@@ -163,7 +163,7 @@ func (w *Worker) open(ctx context.Context, id stream.ShardID, lease stream.Epoch
 	if err := w.parentsEnded(ctx, m, parents); err != nil {
 		return nil, stream.Position{}, fmt.Errorf("open shard %s: %w", id, err)
 	}
-	tails, err := w.tails(ctx, id)
+	tails, err := tailsOf(ctx, w.cfg.Log, id)
 	if err != nil {
 		return nil, stream.Position{}, fmt.Errorf("open shard %s: %w", id, err)
 	}
@@ -213,14 +213,14 @@ func (w *Worker) open(ctx context.Context, id stream.ShardID, lease stream.Epoch
 	return s, pre.pos, nil
 }
 
-// tails reads a shard's last frame on every partition.
-func (w *Worker) tails(ctx context.Context, id stream.ShardID) ([]stream.Tail, error) {
-	tails := make([]stream.Tail, w.cfg.Partitions)
+// tailsOf reads a shard's last frame on every partition.
+func tailsOf(ctx context.Context, log *stream.Log, id stream.ShardID) ([]stream.Tail, error) {
+	tails := make([]stream.Tail, log.Partitions())
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(16)
 	for p := range tails {
 		g.Go(func() (err error) {
-			tails[p], err = w.cfg.Log.Tail(ctx, stream.Partition(p), id)
+			tails[p], err = log.Tail(ctx, stream.Partition(p), id)
 			return err
 		})
 	}
@@ -237,7 +237,7 @@ func (w *Worker) parentsEnded(ctx context.Context, m *checkpoint.Manifest, paren
 		if ended {
 			continue
 		}
-		tails, err := w.tails(ctx, parent)
+		tails, err := tailsOf(ctx, w.cfg.Log, parent)
 		if err != nil {
 			return err
 		}

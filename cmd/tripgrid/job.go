@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/tripgrid/tripgrid/checkpoint"
+	"github.com/tripgrid/tripgrid/cmd/tripgrid/settings"
+	"github.com/tripgrid/tripgrid/producer"
+	"github.com/tripgrid/tripgrid/stream"
+	"github.com/tripgrid/tripgrid/trip"
+	"github.com/tripgrid/tripgrid/worker/source"
+	"github.com/tripgrid/tripgrid/worker/window"
+)
+
+const (
+	finalWatermark = trip.FinalWatermark
+	// cellPrecision is that of the cells that are hashed to partitions: the
+	// coarsest that a query groups by.
+	cellPrecision = 6
+)
+
+// services are what a job's roles work on, embedded or external.
+type services struct {
+	store   checkpoint.Store
+	kinesis *kinesis.Client
+	js      jetstream.JetStream
+	log     *zap.Logger
+	// prefix, replicas and maxBytes are of the log in NATS; zero is the default.
+	prefix   string
+	replicas int
+	maxBytes int64
+}
+
+// job is an opened job: what its roles share.
+type job struct {
+	services
+	// spec is the generation's, nonce its identity.
+	spec       checkpoint.Spec
+	generation stream.Generation
+	nonce      uint64
+	queries    []window.Query
+	partlog    *stream.Log
+	board      *checkpoint.Board
+}
+
+// specOf is the spec of a job, but for its shards.
+func specOf(s settings.Job, kinesisStream, start string, data checkpoint.Data) (checkpoint.Spec, []window.Query, error) {
+	queries, err := window.Queries(s.Profile, s.Window)
+	if err != nil {
+		return checkpoint.Spec{}, nil, err
+	}
+	spec := checkpoint.Spec{
+		Job: s.Name, Stream: kinesisStream, Partitions: s.Partitions, Hash: window.HashName, CellPrecision: cellPrecision,
+		Geofence: s.Profile, Window: s.Window, Start: start, Data: data,
+	}
+	if s.Lanes {
+		spec.Lanes = producer.Lanes
+	}
+	for _, q := range queries {
+		spec.Queries = append(spec.Queries, checkpoint.QueryRef{Name: q.Name, Hash: q.Hash()})
+	}
+	return spec, queries, nil
+}
+
+// openJob begins the job if there is none, else resumes it: with the shards
+// that it began with, and only if its spec is the one asked for.
+func openJob(ctx context.Context, svc services, spec checkpoint.Spec, queries []window.Query) (*job, error) {
+	_, m, err := checkpoint.Recover(ctx, svc.store, spec.Job)
+	switch {
+	case errors.Is(err, checkpoint.ErrNotFound):
+		if spec.Start == startLatest {
+			spec.Start = time.Now().UTC().Format(time.RFC3339Nano)
+		}
+		if spec.Shards, err = listShards(ctx, svc.kinesis, spec.Stream); err != nil {
+			return nil, err
+		}
+		_, m, err = checkpoint.CreateJob(ctx, svc.store, spec, time.Now(), checkpoint.NewNonce())
+		if errors.Is(err, checkpoint.ErrMismatch) { // another starter was faster: its shards and its now are the job's
+			_, m, err = checkpoint.Recover(ctx, svc.store, spec.Job)
+		}
+	case err == nil && spec.Start == startLatest:
+		spec.Start = m.Spec.Start
+	}
+	if err != nil {
+		return nil, err
+	}
+	spec.Shards = nil
+	if diff := m.Spec.Diff(spec); diff != "" {
+		return nil, fmt.Errorf("cannot resume job %s: %s; give what it was started with, or another --job", spec.Job, diff)
+	}
+	j := &job{services: svc, spec: m.Spec, generation: m.Generation, nonce: m.Nonce, queries: queries}
+	// Generation 1 begins with an empty cut, so any manifest tells its genesis.
+	first := *m
+	first.N, first.Vector, first.Partitions = 0, nil, nil
+	j.partlog, err = stream.OpenLog(ctx, svc.js, stream.Spec{
+		Job: spec.Job, Generation: m.Generation, Partitions: spec.Partitions, Nonce: m.Nonce, Genesis: checkpoint.Genesis(&first),
+		MaxBytes: svc.maxBytes, Replicas: svc.replicas,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if j.board, err = checkpoint.OpenBoard(ctx, svc.js, spec.Job, m.Generation, max(1, svc.replicas)); err != nil {
+		return nil, err
+	}
+	return j, nil
+}
+
+// startLatest as a spec's start is resolved to a time when the job begins.
+const startLatest = "latest"
+
+// start is where shards without a parent begin.
+func (j *job) start() (source.Start, error) {
+	if j.spec.Start == checkpoint.TrimHorizon {
+		return source.Start{}, nil
+	}
+	at, err := time.Parse(time.RFC3339Nano, j.spec.Start)
+	if err != nil {
+		return source.Start{}, fmt.Errorf("job %s starts at %q, which is no time: %w", j.spec.Job, j.spec.Start, err)
+	}
+	return source.Start{Timestamp: at}, nil
+}
+
+// manifest is that of the newest checkpoint.
+func (j *job) manifest(ctx context.Context) (*checkpoint.Manifest, error) {
+	_, m, err := checkpoint.Recover(ctx, j.store, j.spec.Job)
+	return m, err
+}
+
+// finished waits until a checkpoint says that all shards are at their end and
+// no document is pending.
+func (j *job) finished(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := false
+	err := j.board.WatchCompleted(ctx, func(checkpoint.Completed) {
+		if m, err := j.manifest(ctx); err == nil && m.N > 0 && checkpoint.Finished(m) {
+			done = true
+			cancel()
+		}
+	})
+	if done {
+		return nil
+	}
+	return err
+}
