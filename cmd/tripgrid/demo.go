@@ -14,7 +14,6 @@ import (
 	"go.uber.org/zap/zapcore"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/tripgrid/tripgrid/producer"
 	"github.com/tripgrid/tripgrid/producer/dataset"
 	"github.com/tripgrid/tripgrid/producer/zones"
 )
@@ -151,12 +150,7 @@ func (p *pipeline) report(ctx context.Context, w io.Writer) {
 	case <-ctx.Done():
 		return
 	}
-	tty := isTerminal(w)
-	interval := 10 * time.Second
-	if tty {
-		interval = 200 * time.Millisecond
-	}
-	producer.Report(ctx, w, tty, interval, p.producer.Stats)
+	showProgress(ctx, w, p.producer)
 }
 
 // openLog writes everything to a file in the folder, and warnings to people.

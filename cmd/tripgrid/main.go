@@ -23,6 +23,10 @@ var version = "devel"
 // cli is the whole command line.
 type cli struct {
 	Demo       demoCmd       `cmd:"" help:"Run everything in one process: trips in, results on a local page."`
+	Local      localCmd      `cmd:"" help:"Run the embedded services alone, for the commands below."`
+	Produce    produceCmd    `cmd:"" help:"Replay trips into a Kinesis stream."`
+	Worker     workerCmd     `cmd:"" help:"Read the stream, aggregate, store results: as many as you like."`
+	Setup      setupCmd      `cmd:"" help:"Prepare OpenSearch for a job."`
 	Export     exportCmd     `cmd:"" help:"Write a run's results as JSON lines."`
 	Checkpoint checkpointCmd `cmd:"" help:"List, show and verify a run's checkpoints."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`

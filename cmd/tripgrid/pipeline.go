@@ -8,9 +8,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
-	kt "github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
@@ -134,7 +132,7 @@ func (p *pipeline) run(ctx context.Context) error {
 
 // openRoles makes the job if there is none, and every role.
 func (p *pipeline) openRoles(ctx context.Context) error {
-	if err := p.ensureStream(ctx); err != nil {
+	if err := ensureStream(ctx, p.client, kinesisStream, p.opt.shards); err != nil {
 		return err
 	}
 	js, err := jetstream.New(p.conn)
@@ -182,20 +180,6 @@ func (p *pipeline) leases(ctx context.Context, j *job) (*cluster.Leases, error) 
 		return nil, err
 	}
 	return cluster.New(store, cluster.Options{Owner: owner, Proof: cluster.SameFolder(owner), Logger: p.log.Named("leases")})
-}
-
-// ensureStream makes the embedded stream if there is none.
-func (p *pipeline) ensureStream(ctx context.Context) error {
-	_, err := p.client.CreateStream(ctx, &kinesis.CreateStreamInput{StreamName: aws.String(kinesisStream), ShardCount: aws.Int32(int32(p.opt.shards))})
-	var inUse *kt.ResourceInUseException
-	if err != nil && !errors.As(err, &inUse) {
-		return fmt.Errorf("create the stream %s: %w", kinesisStream, err)
-	}
-	wait := kinesis.NewStreamExistsWaiter(p.client, func(o *kinesis.StreamExistsWaiterOptions) { o.MinDelay, o.MaxDelay = 50*time.Millisecond, time.Second })
-	if err := wait.Wait(ctx, &kinesis.DescribeStreamInput{StreamName: aws.String(kinesisStream)}, time.Minute); err != nil {
-		return fmt.Errorf("wait for the stream %s: %w", kinesisStream, err)
-	}
-	return nil
 }
 
 // openPipeline takes the folder and opens what is needed to say whether the

@@ -2,16 +2,160 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	sdkdynamodb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/tripgrid/tripgrid/checkpoint"
+	"github.com/tripgrid/tripgrid/checkpoint/filestore"
+	"github.com/tripgrid/tripgrid/checkpoint/s3store"
 	"github.com/tripgrid/tripgrid/cluster"
+	"github.com/tripgrid/tripgrid/cluster/dynamodb"
+	"github.com/tripgrid/tripgrid/cmd/tripgrid/settings"
+	"github.com/tripgrid/tripgrid/sink"
+	"github.com/tripgrid/tripgrid/sink/opensearch"
 	"github.com/tripgrid/tripgrid/stream"
+	"github.com/tripgrid/tripgrid/worker/source"
+	"github.com/tripgrid/tripgrid/worker/window"
 )
+
+// newLogger writes to w as the settings say.
+func newLogger(w io.Writer, s settings.Log) (*zap.Logger, error) {
+	level, err := zapcore.ParseLevel(s.Level)
+	if err != nil {
+		return nil, err
+	}
+	enc := zap.NewProductionEncoderConfig()
+	enc.EncodeTime = zapcore.ISO8601TimeEncoder
+	out := zapcore.Lock(zapcore.AddSync(w))
+	if s.Format == "json" {
+		return zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(enc), out, level)), nil
+	}
+	enc.EncodeLevel = zapcore.CapitalLevelEncoder
+	enc.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05.000")
+	enc.CallerKey, enc.StacktraceKey = "", ""
+	enc.ConsoleSeparator = "  "
+	return zap.New(zapcore.NewCore(zapcore.NewConsoleEncoder(enc), out, level)), nil
+}
+
+// amazon is the AWS region and credentials for one service: the SDK's default
+// chain, but for a stand-in on this machine, which needs neither.
+func amazon(ctx context.Context, region, endpoint string) (aws.Config, error) {
+	var creds aws.CredentialsProvider
+	if onThisMachine(endpoint) {
+		if os.Getenv("AWS_ACCESS_KEY_ID") == "" && os.Getenv("AWS_PROFILE") == "" {
+			creds = credentials.NewStaticCredentialsProvider("local", "local", "")
+		}
+		if region == "" && os.Getenv("AWS_REGION") == "" && os.Getenv("AWS_DEFAULT_REGION") == "" {
+			region = "us-east-1"
+		}
+	}
+	cfg, err := source.AWSConfig(ctx, region, creds)
+	if err == nil && cfg.Region == "" {
+		err = errors.New("no AWS region is set: give --aws-region, or set AWS_REGION")
+	}
+	return cfg, err
+}
+
+func onThisMachine(endpoint string) bool {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(u.Hostname())
+	return u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+func kinesisClient(ctx context.Context, s settings.Kinesis, region string) (*kinesis.Client, error) {
+	cfg, err := amazon(ctx, region, s.Endpoint)
+	if err != nil {
+		return nil, err
+	}
+	return source.NewKinesisClient(ctx, s.Endpoint, cfg.Region, cfg.Credentials)
+}
+
+// openStore opens where checkpoints are.
+func openStore(ctx context.Context, s settings.Snapshots, region string) (checkpoint.Store, error) {
+	rest, ok := strings.CutPrefix(s.URL, "s3://")
+	if !ok {
+		return filestore.Open(s.URL)
+	}
+	cfg, err := amazon(ctx, region, s.Endpoint)
+	if err != nil {
+		return nil, err
+	}
+	client, err := s3store.NewClient(ctx, s.Endpoint, cfg.Region, cfg.Credentials)
+	if err != nil {
+		return nil, err
+	}
+	bucket, prefix, _ := strings.Cut(rest, "/")
+	return s3store.Open(ctx, client, s3store.Config{Bucket: bucket, Prefix: prefix, SSE: s.SSE, KMSKeyID: s.KMSKey})
+}
+
+// openNATS connects to the servers of the partition log.
+func openNATS(s settings.NATS) (*nats.Conn, jetstream.JetStream, error) {
+	conn, err := nats.Connect(strings.Join(s.URL, ","), nats.MaxReconnects(-1), nats.ReconnectBufSize(-1))
+	if err != nil {
+		return nil, nil, err
+	}
+	js, err := jetstream.New(conn)
+	return conn, js, err
+}
+
+// openLeases opens the table that says which worker reads which shard.
+func openLeases(ctx context.Context, s settings.Leases, region string, j *job) (*cluster.Leases, error) {
+	store, err := leaseStore(ctx, s, region, j)
+	if err != nil {
+		return nil, err
+	}
+	host, err := os.Hostname()
+	if err != nil || host == "" {
+		host = "worker"
+	}
+	owner, err := cluster.NewOwner(host)
+	if err != nil {
+		return nil, err
+	}
+	return cluster.New(store, cluster.Options{Owner: owner, Failover: s.Failover, Logger: j.log.Named("leases")})
+}
+
+func leaseStore(ctx context.Context, s settings.Leases, region string, j *job) (cluster.Store, error) {
+	if s.Store == "nats" {
+		return natsLeases(ctx, j)
+	}
+	cfg, err := amazon(ctx, region, s.Endpoint)
+	if err != nil {
+		return nil, err
+	}
+	client := sdkdynamodb.NewFromConfig(cfg, func(o *sdkdynamodb.Options) {
+		if s.Endpoint != "" {
+			o.BaseEndpoint = aws.String(s.Endpoint)
+		}
+	})
+	table, err := dynamodb.New(client, dynamodb.Config{
+		Table: s.Table, Scope: fmt.Sprintf("%s/%s", j.spec.Job, j.generation), NoCreate: !s.Create, Provisioned: true,
+		Logger: j.log.Named("leases"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return table, table.Ensure(ctx)
+}
 
 // natsLeases is a lease table in the job's NATS.
 func natsLeases(ctx context.Context, j *job) (cluster.Store, error) {
@@ -22,6 +166,93 @@ func natsLeases(ctx context.Context, j *job) (cluster.Store, error) {
 		return nil, fmt.Errorf("open the lease table: %w", err)
 	}
 	return cluster.NewKV(kv, "shard."), nil
+}
+
+// results is the store of results.
+type results struct {
+	sink.Sink
+	// deadLetter is what takes the place of a document that the store refused;
+	// nil if the store has no place for it.
+	deadLetter func(d sink.Document, reason string) sink.Document
+}
+
+// openResults opens the store of results, which must be set up for the job.
+func openResults(ctx context.Context, s settings.Results, region string, j *job) (results, error) {
+	if !strings.HasPrefix(s.URL, "http") {
+		db, err := sink.OpenSQLite(s.URL)
+		return results{Sink: db}, err
+	}
+	client, err := opensearchClient(ctx, s, region)
+	if err != nil {
+		return results{}, err
+	}
+	if err := client.Check(ctx, opensearch.Options{Prefix: s.Prefix, Job: j.spec.Job, Queries: fieldsOf(j.queries)}); err != nil {
+		return results{}, errors.Join(err, client.Close())
+	}
+	out, err := opensearch.NewSink(client, opensearch.SinkConfig{
+		Prefix: s.Prefix, Job: j.spec.Job, MaxDocs: s.BatchDocs, MaxBytes: int(s.BatchBytes), Concurrency: s.Concurrency, Gzip: s.Gzip,
+		Log: j.log.Named("opensearch"),
+	})
+	if err != nil {
+		return results{}, errors.Join(err, client.Close())
+	}
+	return results{out, func(d sink.Document, reason string) sink.Document {
+		return opensearch.DeadLetter(j.spec.Job, d, reason)
+	}}, nil
+}
+
+func opensearchClient(ctx context.Context, s settings.Results, region string) (*opensearch.Client, error) {
+	return opensearch.Connect(ctx, opensearch.Config{
+		Addresses: strings.Split(s.URL, ","), Username: s.User, Password: string(s.Password), CAFile: s.CA,
+		SigV4: s.SigV4, Region: region, Timeout: s.Timeout,
+	})
+}
+
+// fieldsOf are the fields of the queries' documents, as a store needs to know them.
+func fieldsOf(queries []window.Query) []opensearch.Query {
+	out := make([]opensearch.Query, len(queries))
+	for i, q := range queries {
+		out[i].Name = q.Name
+		for _, a := range q.Aggregates {
+			kind := opensearch.Long
+			if a.Op == window.Average {
+				kind = opensearch.Double
+			}
+			out[i].Fields = append(out[i].Fields, opensearch.Field{Name: a.Name, Type: kind})
+		}
+	}
+	return out
+}
+
+// newPending is the queue before the store of results. A document that the
+// store refuses for good is logged, and stored as a dead letter where the store
+// has a place for it.
+func newPending(r results, s settings.Results, log *zap.Logger) (*sink.Pending, error) {
+	var pending *sink.Pending
+	pending, err := sink.NewPending(r, sink.PendingConfig{
+		MaxBytes: s.PendingBytes, BatchDocs: s.BatchDocs, BatchBytes: s.BatchBytes, Writers: s.Concurrency, Log: log.Named("sink"),
+		Rejected: func(partition uint32, d sink.Document, reason string) {
+			log.Error("the store of results refused a document", zap.String("id", d.ID), zap.String("reason", reason))
+			if r.deadLetter != nil {
+				pending.Add(partition, []sink.Document{r.deadLetter(d, reason)})
+			}
+		},
+	})
+	return pending, err
+}
+
+// ensureStream makes a stream of the embedded Kinesis if there is none.
+func ensureStream(ctx context.Context, client *kinesis.Client, name string, shards int) error {
+	_, err := client.CreateStream(ctx, &kinesis.CreateStreamInput{StreamName: aws.String(name), ShardCount: aws.Int32(int32(shards))})
+	var inUse *types.ResourceInUseException
+	if err != nil && !errors.As(err, &inUse) {
+		return fmt.Errorf("create the stream %s: %w", name, err)
+	}
+	wait := kinesis.NewStreamExistsWaiter(client, func(o *kinesis.StreamExistsWaiterOptions) { o.MinDelay, o.MaxDelay = 50*time.Millisecond, time.Second })
+	if err := wait.Wait(ctx, &kinesis.DescribeStreamInput{StreamName: aws.String(name)}, time.Minute); err != nil {
+		return fmt.Errorf("wait for the stream %s: %w", name, err)
+	}
+	return nil
 }
 
 // listShards lists the stream's open shards.

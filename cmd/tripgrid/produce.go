@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/tripgrid/tripgrid/cmd/tripgrid/settings"
+	"github.com/tripgrid/tripgrid/producer"
+	"github.com/tripgrid/tripgrid/producer/dataset"
+	"github.com/tripgrid/tripgrid/producer/zones"
+)
+
+type produceCmd struct {
+	DryRun  bool `help:"Read the trips and send nothing."`
+	Summary bool `help:"Tell what the files hold: rows, trips, time span, and what was rejected and why."`
+	JSON    bool `help:"Print the summary as JSON."`
+
+	Job      settings.Job      `embed:""`
+	AWS      settings.AWS      `embed:"" prefix:"aws-"`
+	Kinesis  settings.Kinesis  `embed:"" prefix:"kinesis-"`
+	Producer settings.Producer `embed:""`
+	Log      settings.Log      `embed:"" prefix:"log-"`
+}
+
+func (c *produceCmd) Run(ctx context.Context, std streams) error {
+	log, err := newLogger(std.err, c.Log)
+	if err != nil {
+		return err
+	}
+	dir := folder(c.Producer.Dir)
+	unlock, err := dir.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	reading := dataset.Options{Timezone: c.Producer.Timezone}
+	if c.Producer.Zones != "" {
+		if reading.Zones, err = zones.Open(c.Producer.Zones); err != nil {
+			return err
+		}
+	}
+	data, err := openData(ctx, dir, c.Producer.Data, generator{c.Producer.Trips, c.Producer.Seed}, reading, log)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if closer, ok := data.(io.Closer); ok {
+			err = errors.Join(err, closer.Close())
+		}
+	}()
+	if c.DryRun {
+		return nil
+	}
+	client, err := kinesisClient(ctx, c.Kinesis, c.AWS.Region)
+	if err != nil {
+		return err
+	}
+	if data, err = spooled(dir, data); err != nil {
+		return err
+	}
+	p, err := producer.New(producer.Config{
+		Stream: c.Kinesis.Stream, Client: client, Job: c.Job.Name, Data: data, Speedup: c.Producer.Speedup, Seek: c.Producer.Seek,
+		StateFile: dir.progress(), Logger: log.Named("producer"),
+	})
+	if err != nil {
+		return err
+	}
+	reporting, stop := context.WithCancel(ctx)
+	reported := make(chan struct{})
+	go func() {
+		defer close(reported)
+		showProgress(reporting, std.err, p)
+	}()
+	err = p.Run(ctx)
+	stop()
+	<-reported
+	switch {
+	case err == nil:
+		fmt.Fprintf(std.err, "tripgrid: all %s trips are in the stream %s\n", grouped(p.Stats().Sent), c.Kinesis.Stream)
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintf(std.err, "tripgrid: stopped; the same command with --dir %s goes on\n", c.Producer.Dir)
+	default:
+		log.Debug("replay failed", zap.Error(err))
+	}
+	return err
+}
+
+// showProgress shows the producer's progress until it is done or ctx ends.
+func showProgress(ctx context.Context, w io.Writer, p *producer.Producer) {
+	tty := isTerminal(w)
+	interval := 10 * time.Second
+	if tty {
+		interval = 200 * time.Millisecond
+	}
+	producer.Report(ctx, w, tty, interval, p.Stats)
+}
