@@ -285,26 +285,26 @@ func TestCreateJob(t *testing.T) {
 		t.Fatalf("resumed %+v, %v", again, err)
 	}
 	for want, edit := range map[string]func(s *checkpoint.Spec){
-		"--window is 10m in this folder, 5m asked":                 func(s *checkpoint.Spec) { s.Window = 5 * time.Minute },
-		"--window is 10m in this folder, 1h asked":                 func(s *checkpoint.Spec) { s.Window = time.Hour },
-		"--partitions is 2 in this folder, 4 asked":                func(s *checkpoint.Spec) { s.Partitions = 4 },
-		"--profile is bbox in this folder, seed asked":             func(s *checkpoint.Spec) { s.Geofence = "seed" },
-		"--shards is 2 in this folder, 1 asked":                    func(s *checkpoint.Spec) { s.Shards = s.Shards[:1] },
-		"the start is trim_horizon in this folder, 2026 asked":     func(s *checkpoint.Spec) { s.Start = "2026" },
-		"the number of lanes is 4 in this folder, 0 asked":         func(s *checkpoint.Spec) { s.Lanes = 0 },
-		"the stream is trips in this folder, other asked":          func(s *checkpoint.Spec) { s.Stream = "other" },
-		"the partition hash is xxh64 in this folder, fnv asked":    func(s *checkpoint.Spec) { s.Hash = "fnv" },
-		"the partition precision is 6 in this folder, 5 asked":     func(s *checkpoint.Spec) { s.CellPrecision = 5 },
-		"the query hot is in this folder, but not asked":           func(s *checkpoint.Spec) { s.Queries = nil },
-		"query 1 is hot in this folder, cold asked":                func(s *checkpoint.Spec) { s.Queries = []checkpoint.QueryRef{{Name: "cold"}} },
-		"the query hot has another definition in this folder (a1)": func(s *checkpoint.Spec) { s.Queries = []checkpoint.QueryRef{{Name: "hot", Hash: "b"}} },
-		"the query new is not in this folder, but asked": func(s *checkpoint.Spec) {
+		"--window is 10m in the job, 5m asked":                 func(s *checkpoint.Spec) { s.Window = 5 * time.Minute },
+		"--window is 10m in the job, 1h asked":                 func(s *checkpoint.Spec) { s.Window = time.Hour },
+		"--partitions is 2 in the job, 4 asked":                func(s *checkpoint.Spec) { s.Partitions = 4 },
+		"--profile is bbox in the job, seed asked":             func(s *checkpoint.Spec) { s.Geofence = "seed" },
+		"--shards is 2 in the job, 1 asked":                    func(s *checkpoint.Spec) { s.Shards = s.Shards[:1] },
+		"the start is trim_horizon in the job, 2026 asked":     func(s *checkpoint.Spec) { s.Start = "2026" },
+		"the number of lanes is 4 in the job, 0 asked":         func(s *checkpoint.Spec) { s.Lanes = 0 },
+		"the stream is trips in the job, other asked":          func(s *checkpoint.Spec) { s.Stream = "other" },
+		"the partition hash is xxh64 in the job, fnv asked":    func(s *checkpoint.Spec) { s.Hash = "fnv" },
+		"the partition precision is 6 in the job, 5 asked":     func(s *checkpoint.Spec) { s.CellPrecision = 5 },
+		"the query hot is in the job, but not asked":           func(s *checkpoint.Spec) { s.Queries = nil },
+		"query 1 is hot in the job, cold asked":                func(s *checkpoint.Spec) { s.Queries = []checkpoint.QueryRef{{Name: "cold"}} },
+		"the query hot has another definition in the job (a1)": func(s *checkpoint.Spec) { s.Queries = []checkpoint.QueryRef{{Name: "hot", Hash: "b"}} },
+		"the query new is not in the job, but asked": func(s *checkpoint.Spec) {
 			s.Queries = append(s.Queries, checkpoint.QueryRef{Name: "new"})
 		},
-		"--data is trips.csv (1000 trips, digest d1) in this folder, other.csv (5 trips, digest d2) asked": func(s *checkpoint.Spec) {
+		"--data is trips.csv (1000 trips, digest d1) in the job, other.csv (5 trips, digest d2) asked": func(s *checkpoint.Spec) {
 			s.Data = checkpoint.Data{Name: "other.csv", Digest: "d2", Trips: 5}
 		},
-		"shard 1 is shard-1 [10, 19] in this folder, shard-1 [11, 19] asked": func(s *checkpoint.Spec) { s.Shards[1].HashStart = "11" },
+		"shard 1 is shard-1 [10, 19] in the job, shard-1 [11, 19] asked": func(s *checkpoint.Spec) { s.Shards[1].HashStart = "11" },
 	} {
 		spec := testSpec(2)
 		edit(&spec)

@@ -76,7 +76,7 @@ type Data struct {
 // address and the data's name. Shards and Start of want may be empty: not asked.
 func (s Spec) Diff(want Spec) string {
 	say := func(what string, here, asked any) string {
-		return fmt.Sprintf("%s is %v in this folder, %v asked", what, here, asked)
+		return fmt.Sprintf("%s is %v in the job, %v asked", what, here, asked)
 	}
 	switch {
 	case s.Job != want.Job:
@@ -105,13 +105,13 @@ func (s Spec) Diff(want Spec) string {
 	for i := range max(len(s.Queries), len(want.Queries)) {
 		switch {
 		case i >= len(s.Queries):
-			return fmt.Sprintf("the query %s is not in this folder, but asked", want.Queries[i].Name)
+			return fmt.Sprintf("the query %s is not in the job, but asked", want.Queries[i].Name)
 		case i >= len(want.Queries):
-			return fmt.Sprintf("the query %s is in this folder, but not asked", s.Queries[i].Name)
+			return fmt.Sprintf("the query %s is in the job, but not asked", s.Queries[i].Name)
 		case s.Queries[i].Name != want.Queries[i].Name:
 			return say(fmt.Sprintf("query %d", i+1), s.Queries[i].Name, want.Queries[i].Name)
 		case s.Queries[i].Hash != want.Queries[i].Hash:
-			return fmt.Sprintf("the query %s has another definition in this folder (%s) than asked (%s)",
+			return fmt.Sprintf("the query %s has another definition in the job (%s) than asked (%s)",
 				s.Queries[i].Name, s.Queries[i].Hash, want.Queries[i].Hash)
 		}
 	}

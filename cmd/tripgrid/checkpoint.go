@@ -15,6 +15,7 @@ import (
 
 	"github.com/tripgrid/tripgrid/checkpoint"
 	"github.com/tripgrid/tripgrid/checkpoint/filestore"
+	"github.com/tripgrid/tripgrid/cmd/tripgrid/settings"
 	"github.com/tripgrid/tripgrid/stream"
 	"github.com/tripgrid/tripgrid/worker/window"
 )
@@ -27,26 +28,48 @@ type checkpointCmd struct {
 
 // checkpointFlags are common to the sub-commands.
 type checkpointFlags struct {
-	Dir  string `default:"tripgrid-data" help:"Working folder of the run."`
+	Dir  string `default:"tripgrid-data" placeholder:"FOLDER" help:"Working folder of a demo; of no use where --snapshots-url is set."`
 	JSON bool   `help:"Print JSON."`
+
+	Job       string             `name:"job" key:"name" group:"job" default:"taxi" placeholder:"NAME" help:"Name of the job."`
+	AWS       settings.AWS       `embed:"" prefix:"aws-"`
+	Snapshots settings.Snapshots `embed:"" prefix:"snapshots-"`
 }
 
-// retained opens the folder's store and reads what HEAD retains.
-func (f checkpointFlags) retained(ctx context.Context) (*filestore.Store, checkpoint.Head, []*checkpoint.Manifest, []checkpoint.Fallback, error) {
-	dir := folder(f.Dir)
-	if err := dir.mustHold(); err != nil {
-		return nil, checkpoint.Head{}, nil, nil, err
+// where is the store, for messages.
+func (f checkpointFlags) where() string {
+	if f.Snapshots.URL != "" {
+		return f.Snapshots.URL
 	}
-	store, err := filestore.Open(dir.snapshots())
+	return f.Dir
+}
+
+// retained opens the store and reads what HEAD retains.
+func (f checkpointFlags) retained(ctx context.Context) (checkpoint.Store, checkpoint.Head, []*checkpoint.Manifest, []checkpoint.Fallback, error) {
+	store, err := f.open(ctx)
 	if err != nil {
 		return nil, checkpoint.Head{}, nil, nil, err
 	}
-	head, _, err := checkpoint.ReadJob(ctx, store, demoJob)
+	head, _, err := checkpoint.ReadJob(ctx, store, f.Job)
+	if errors.Is(err, checkpoint.ErrNotFound) {
+		err = fmt.Errorf("there is no job %s in %s: name the --job, or start it", f.Job, f.where())
+	}
 	if err != nil {
 		return nil, checkpoint.Head{}, nil, nil, err
 	}
 	manifests, damaged := checkpoint.Retained(ctx, store, head)
 	return store, head, manifests, damaged, nil
+}
+
+func (f checkpointFlags) open(ctx context.Context) (checkpoint.Store, error) {
+	if f.Snapshots.URL != "" {
+		return openStore(ctx, f.Snapshots, f.AWS.Region)
+	}
+	dir := folder(f.Dir)
+	if err := dir.mustHold(); err != nil {
+		return nil, err
+	}
+	return filestore.Open(dir.snapshots())
 }
 
 type checkpointLs struct{ checkpointFlags }
@@ -121,7 +144,7 @@ func (c checkpointShow) Run(ctx context.Context, std streams) error {
 	if err := damage(damaged); err != nil {
 		return err
 	}
-	return fmt.Errorf("checkpoint %s is not retained in %s: tripgrid checkpoint ls --dir %s lists those that are", n, c.Dir, c.Dir)
+	return fmt.Errorf("checkpoint %s of job %s is not retained in %s: tripgrid checkpoint ls lists those that are", n, c.Job, c.where())
 }
 
 func show(out io.Writer, m *checkpoint.Manifest) error {
@@ -185,7 +208,7 @@ func (c checkpointVerify) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	if problems > 0 {
-		return fmt.Errorf("%d problems in the checkpoints of %s: a restart refuses the damaged parts by name and goes on from older ones", problems, c.Dir)
+		return fmt.Errorf("%d problems in the checkpoints of %s: a restart refuses the damaged parts by name and goes on from older ones", problems, c.where())
 	}
 	if !c.JSON {
 		fmt.Fprintln(std.out, "all objects are whole, all counts are conserved")
