@@ -29,6 +29,7 @@ type cli struct {
 	Setup      setupCmd      `cmd:"" help:"Prepare OpenSearch for a job."`
 	Export     exportCmd     `cmd:"" help:"Write a run's results as JSON lines."`
 	Checkpoint checkpointCmd `cmd:"" help:"List, show and verify a run's checkpoints."`
+	Config     configCmd     `cmd:"" help:"Check and print the configuration."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
 }
 

@@ -8,9 +8,7 @@
 // is checked against all of them, since one file serves every command.
 package settings
 
-import (
-	"time"
-)
+import "time"
 
 // All is every section, for the commands that look at the whole file.
 type All struct {
@@ -29,7 +27,7 @@ type All struct {
 // Job is what a job computes. It is fixed when the job begins; a worker that is
 // started with other values is refused.
 type Job struct {
-	Name       string        `name:"job" key:"name" group:"job" default:"taxi" placeholder:"NAME" help:"Name of the job: 1 to 128 of A-Z, a-z, 0-9, _ and -."`
+	Name       string        `name:"job" key:"name" group:"job" default:"taxi" placeholder:"NAME" help:"Name of the job: 1 to 64 letters, digits, _ and -; lower-case for OpenSearch."`
 	Profile    string        `group:"job" enum:"bbox,seed" default:"bbox" help:"Geofence and rules: bbox, or seed for those of the reference architecture."`
 	Window     time.Duration `group:"job" default:"10m" help:"Length of the event-time windows, in whole seconds."`
 	Partitions int           `group:"job" default:"64" help:"Partitions of the log, by hash of the grid cell."`
@@ -62,7 +60,7 @@ type Leases struct {
 
 // NATS is the partition log.
 type NATS struct {
-	URL        []string `group:"nats" name:"url" default:"nats://127.0.0.1:4222" placeholder:"URL,..." help:"Servers, such as nats://host:4222 or tls://host:4222."`
+	URL        []string `group:"nats" name:"url" default:"nats://127.0.0.1:4222" placeholder:"URL" help:"Servers, such as nats://host:4222 or tls://host:4222."`
 	Prefix     string   `group:"nats" placeholder:"PREFIX" help:"Put before every subject, stream and bucket: for an account that is shared."`
 	Domain     string   `group:"nats" placeholder:"NAME" help:"JetStream domain."`
 	Creds      string   `group:"nats" placeholder:"FILE" help:"Credentials file (JWT and NKey)."`
@@ -75,7 +73,7 @@ type NATS struct {
 	Key        string   `group:"nats" placeholder:"FILE" help:"PEM file of the certificate's key."`
 	ServerName string   `group:"nats" placeholder:"NAME" help:"Name that the servers' certificate must have; that of the URL if empty."`
 	Replicas   int      `group:"nats" default:"1" help:"Copies of the log: 3 in a cluster of three servers or more."`
-	MaxBytes   int64    `group:"nats" default:"1073741824" help:"Bytes of a partition's log at most; a full log holds the shards back until a checkpoint empties it."`
+	MaxBytes   int64    `group:"nats" type:"size" default:"1GiB" help:"Size of a partition's log at most; a full log holds the shards back until a checkpoint empties it."`
 }
 
 // Snapshots is the store of checkpoints.
@@ -103,10 +101,10 @@ type Results struct {
 	SigV4        string        `group:"results" name:"sigv4" enum:",es,aoss" default:"" placeholder:"es|aoss" help:"Sign requests with AWS credentials: es for a domain, aoss for a serverless collection."`
 	Timeout      time.Duration `group:"results" default:"30s" help:"How long a request may take."`
 	BatchDocs    int           `group:"results" default:"2000" help:"Documents of a request at most."`
-	BatchBytes   int64         `group:"results" default:"4194304" help:"Bytes of a request at most."`
+	BatchBytes   int64         `group:"results" type:"size" default:"4MiB" help:"Size of a request at most."`
 	Concurrency  int           `group:"results" default:"2" help:"Requests at a time."`
 	Gzip         bool          `group:"results" help:"Compress requests: for slow networks."`
-	PendingBytes int64         `group:"results" default:"268435456" help:"Bytes of results that may wait for the store; beyond it the windows wait too."`
+	PendingBytes int64         `group:"results" type:"size" default:"256MiB" help:"Size of the results that may wait for the store; beyond it the windows wait too."`
 }
 
 // Producer is the replay of trips into the stream.
@@ -125,15 +123,4 @@ type Producer struct {
 type Log struct {
 	Level  string `group:"log" enum:"debug,info,warn,error" default:"info" help:"The least that is told: debug, info, warn or error."`
 	Format string `group:"log" enum:"text,json" default:"text" help:"text for people, json for machines."`
-}
-
-// Secret is a setting that is never printed.
-type Secret string
-
-// String hides the value.
-func (s Secret) String() string {
-	if s == "" {
-		return ""
-	}
-	return "(secret)"
 }
