@@ -13,15 +13,14 @@
 //
 // # Transitions
 //
-// A [Lease] is one row of a table. [Acquire], [Renew], [Release], [Record],
-// [End] and [Raise] are pure: they take the row and what the caller knows, and
+// A [Lease] is one row of a table. [Acquire], [Renew], [Release], [Record]
+// and [End] are pure: they take the row and what the caller knows, and
 // return the next row or say why not. Every row is written by compare-and-swap
 // on its revision ([Store]), so that of two racing transitions one loses and
 // looks again.
 //
 //	unowned ──Acquire──► owned (epoch e) ──Renew, Record──► owned (epoch e)
-//	   ▲                    │   │  └──────Raise───────────► owned (epoch > e)
-//	   │                    │   └─────────End─────────────► ended, for ever
+//	   ▲                    │   └─────────End─────────────► ended, for ever
 //	   └──────Release───────┘
 //	owned, counter still for the failover time ──Acquire by another──► owned (epoch > e)
 //	owned by a process that is proven dead     ──Acquire by another──► owned (epoch > e)
@@ -45,9 +44,7 @@
 //
 // The epoch of an acquisition is 1 + max(the row's, the caller's floor). The
 // floor carries what the protected log has seen (PROTOCOL R1), so a table that
-// was lost and created again does not hand out old epochs. A holder that finds
-// its own epoch used by somebody else asks for a higher one by [Raise]; who
-// does not hold the lease is refused there.
+// was lost and created again does not hand out old epochs.
 //
 // # A dead predecessor
 //
@@ -60,14 +57,38 @@
 //
 // [Leases] does the effects: it lists the table now and then, keeps the
 // observations, and gives out [Held], whose Keep renews until the lease is
-// lost. Stores: [NewKV] over a NATS key-value bucket; any other passes the
-// suite in package clustertest.
+// lost. A table that does not answer costs leases when their trust ends, nothing
+// else; calls are tried again and the log says so once a failover time. A write
+// that is applied after its caller gave up leaves a row of this owner, which it
+// takes again at once, or others after the failover time.
 //
-// # What attaches here
+// Stores: [NewKV] over a NATS key-value bucket; any other passes the suite in
+// package clustertest.
 //
-// Membership (who lives, with which capacity) is a row per process, kept alive
-// by the same counters; assignment is a pure function of the members and the
-// views of [Leases.Views] that says which resources this process should
-// acquire and which release; leadership is the lease of one more resource.
-// They add files here and need nothing from a store that a lease does not.
+// # Sharing out
+//
+// A [Group] shares resources out evenly. Its members hold slots, leases on
+// NAME/0, NAME/1, ... in the same table: each the lowest that it can get, so a
+// process without a resource counts, and rows of the dead are used again; there
+// are never many more than processes lived at once. [Group.Plan] is a function
+// of one look at the table: how many this process should hold, what it may take
+// and what to release. Nobody is told anything and nothing is stolen: who has
+// too many releases, who has too few takes what is free.
+//
+//	resource     free to me             I hold too few: I take it
+//	             free for a failover    I hold enough: I take it all the same and
+//	                                    keep it for ten failover times
+//	             mine, and too many     for 1/20 failover: I release four at once
+//	member       counter moves          lives, until it stands still for a failover
+//	             never moved so far     lives for two renewals: a row may be left over
+//	             table not readable     lives for a failover after that, if it did before
+//
+// What is left over when resources are divided by members belongs to those who
+// hold the most, so a balanced state does not move. Members that see another
+// state for a moment move one resource too many, and back.
+//
+// # Leading
+//
+// [Lead] runs a function in one process at a time: the lease of one more
+// resource.
 package cluster

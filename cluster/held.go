@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"sync"
 	"time"
-
-	"go.uber.org/zap"
 )
 
 // Held is a lease that this process acquired. After ErrLost from any method it
@@ -29,7 +27,7 @@ func (h *Held) Resource() Resource {
 	return h.entry.Lease.Resource
 }
 
-// Epoch is the fencing epoch; Raise changes it.
+// Epoch is the fencing epoch.
 func (h *Held) Epoch() Epoch {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -67,7 +65,7 @@ func (h *Held) Keep(ctx context.Context) error {
 		if left <= 0 {
 			return h.lose(errors.New("it could not be renewed in time"))
 		}
-		attempt, cancel := context.WithTimeout(ctx, left)
+		attempt, cancel := context.WithTimeout(ctx, min(left, every)) // a call that hangs is not the last
 		err := h.Renew(attempt)
 		cancel()
 		switch {
@@ -76,8 +74,7 @@ func (h *Held) Keep(ctx context.Context) error {
 		case errors.Is(err, ErrLost):
 			return err
 		case err != nil:
-			h.leases.opt.Logger.Warn("lease not renewed", zap.String("resource", string(h.Resource())),
-				zap.Duration("trusted", h.Trusted()), zap.Error(err))
+			h.leases.failed(h.Resource(), err)
 			timer.Reset(max(min(every/4, h.Trusted()), time.Millisecond))
 		default:
 			timer.Reset(every)
@@ -99,21 +96,6 @@ func (h *Held) Record(ctx context.Context, id uint64, position string) error {
 // End marks the resource as ended; the lease stays held until Release.
 func (h *Held) End(ctx context.Context) error {
 	return h.write(ctx, func(l Lease) (Lease, error) { return End(l, h.leases.opt.Owner, l.Epoch) })
-}
-
-// Raise takes an epoch above floor and above the present one, and returns it.
-// It is how a holder proves through the lease's authority that it is one.
-func (h *Held) Raise(ctx context.Context, floor Epoch) (Epoch, error) {
-	var got Epoch
-	err := h.write(ctx, func(l Lease) (Lease, error) {
-		next, err := Raise(l, h.leases.opt.Owner, l.Epoch, floor)
-		got = next.Epoch
-		return next, err
-	})
-	if err != nil {
-		return 0, err
-	}
-	return got, nil
 }
 
 // Release gives the lease up; without effect if it is lost. Give it a context

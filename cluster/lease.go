@@ -166,21 +166,6 @@ func End(l Lease, me Owner, held Epoch) (Lease, error) {
 	return l, nil
 }
 
-// Raise gives the holder an epoch above floor and above its own. Otherwise
-// ErrLost.
-func Raise(l Lease, me Owner, held, floor Epoch) (Lease, error) {
-	if err := holds(l, me, held); err != nil {
-		return Lease{}, fmt.Errorf("raise epoch: %w", err)
-	}
-	epoch, err := above(l, floor)
-	if err != nil {
-		return Lease{}, err
-	}
-	l.Epoch = epoch
-	l.Counter++
-	return l, nil
-}
-
 // TrustEnds is until when the owner may trust a lease that it wrote in an
 // attempt that began at the given instant.
 func TrustEnds(began Instant, failover, margin time.Duration) Instant {

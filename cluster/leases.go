@@ -82,6 +82,9 @@ type Leases struct {
 	listed Instant
 	fresh  bool // listed is valid
 	held   map[Resource]*Held
+
+	warned  bool
+	warning Instant // the last one
 }
 
 // View is a row as last seen, with the observation of its liveness.
@@ -100,6 +103,12 @@ func New(store Store, o Options) (*Leases, error) {
 
 // Owner is who acquires.
 func (l *Leases) Owner() Owner { return l.opt.Owner }
+
+// Failover is after what time a lease expires that is not renewed.
+func (l *Leases) Failover() time.Duration { return l.opt.Failover }
+
+// ObserveEvery is how old a view may be.
+func (l *Leases) ObserveEvery() time.Duration { return l.opt.ObserveEvery }
 
 // Views returns every row by resource, at most Options.ObserveEvery old.
 func (l *Leases) Views(ctx context.Context) (map[Resource]View, error) {
@@ -232,6 +241,21 @@ func (l *Leases) note(e Entry) {
 	defer l.mu.Unlock()
 	old := l.views[e.Lease.Resource]
 	l.views[e.Lease.Resource] = View{Entry: e, Observation: old.Observation.See(e.Lease, now, now)}
+}
+
+// failed reports a write that did not work, for all leases at most once a
+// failover time.
+func (l *Leases) failed(r Resource, err error) {
+	now := l.opt.Clock()
+	l.mu.Lock()
+	quiet := l.warned && now.Sub(l.warning) < l.opt.Failover
+	if !quiet {
+		l.warned, l.warning = true, now
+	}
+	l.mu.Unlock()
+	if !quiet {
+		l.opt.Logger.Warn("lease not written, trying again", zap.String("resource", string(r)), zap.Error(err))
+	}
 }
 
 // forget makes the next look list the table.

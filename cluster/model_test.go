@@ -92,9 +92,6 @@ func model(t *rapid.T) {
 		},
 		"renew":   func(t *rapid.T) { m.use(pick, t, func(h *cluster.Held) error { return h.Renew(ctx) }) },
 		"release": func(t *rapid.T) { m.use(pick, t, func(h *cluster.Held) error { return h.Release(ctx) }) },
-		"raise": func(t *rapid.T) {
-			m.use(pick, t, func(h *cluster.Held) error { _, err := h.Raise(ctx, 3); return err })
-		},
 		"record": func(t *rapid.T) {
 			id := rapid.Uint64Range(0, 20).Draw(t, "id")
 			pos := rapid.StringMatching(`[1-9][0-9]{0,2}`).Draw(t, "position")

@@ -26,7 +26,6 @@ func Run(t *testing.T, newStore func(t *testing.T) cluster.Store) {
 		{"R1/StaleRenewIsRefused", staleRenew},
 		{"R1/StaleCheckpointIsRefused", staleCheckpoint},
 		{"R1/RecreatedTableKeepsEpochsGrowing", recreated},
-		{"R1/RaiseProvesTheHolder", raise},
 		{"Release/TheNextOwnerIsAboveAndAtOnce", release},
 		{"Expiry/ByTheCounterUnderAPausedOwner", expiry},
 		{"Expiry/AClockThatJumpsAheadCostsNoEpoch", jumpAhead},
@@ -220,27 +219,6 @@ func recreated(t *testing.T, r *rig) {
 		t.Errorf("the new table hands out epoch %d, %d was seen", h.Epoch(), seen)
 	}
 	must(t, h.Renew(r.ctx))
-}
-
-func raise(t *testing.T, r *rig) {
-	a, b := r.owner("f/a"), r.owner("g/bb")
-	old := r.acquire(a, 0)
-	e, err := old.Raise(r.ctx, 41)
-	must(t, err)
-	if e != 42 || old.Epoch() != 42 {
-		t.Errorf("raised above 41 to %d, holding %d", e, old.Epoch())
-	}
-	e, err = old.Raise(r.ctx, 7)
-	must(t, err)
-	if e != 43 {
-		t.Errorf("raised above its own 42 to %d", e)
-	}
-	h := r.steal(b)
-	_, err = old.Raise(r.ctx, 100)
-	is(t, err, cluster.ErrLost)
-	if h.Epoch() != 44 {
-		t.Errorf("the next owner has epoch %d, want 44", h.Epoch())
-	}
 }
 
 func release(t *testing.T, r *rig) {

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -21,13 +20,14 @@ import (
 
 	"github.com/tripgrid/tripgrid/cluster"
 	"github.com/tripgrid/tripgrid/cluster/clustertest"
+	"github.com/tripgrid/tripgrid/internal/testservers"
 )
 
-func TestDynalite(t *testing.T)      { judged(t, startDynalite(t)) }
-func TestDynamoDBLocal(t *testing.T) { judged(t, startLocal(t)) }
+func TestDynalite(t *testing.T)      { judged(t, testservers.Dynalite(t)) }
+func TestDynamoDBLocal(t *testing.T) { judged(t, testservers.DynamoDBLocal(t)) }
 
 // judged runs everything against one server.
-func judged(t *testing.T, s *server) {
+func judged(t *testing.T, s *testservers.Server) {
 	client := connect(t, s, nil)
 	t.Run("Ensure", func(t *testing.T) { ensured(t, client) })
 	table := opened(t, client)
@@ -67,7 +67,7 @@ func judged(t *testing.T, s *server) {
 	})
 }
 
-func connect(t *testing.T, s *server, wrap func(http.RoundTripper) http.RoundTripper) *sdk.Client {
+func connect(t *testing.T, s *testservers.Server, wrap func(http.RoundTripper) http.RoundTripper) *sdk.Client {
 	t.Helper()
 	tr := &http.Transport{}
 	t.Cleanup(tr.CloseIdleConnections)
@@ -75,7 +75,7 @@ func connect(t *testing.T, s *server, wrap func(http.RoundTripper) http.RoundTri
 	if wrap != nil {
 		rt = wrap(tr)
 	}
-	return sdk.New(sdk.Options{Region: "eu-west-1", BaseEndpoint: &s.endpoint, HTTPClient: &http.Client{Transport: rt},
+	return sdk.New(sdk.Options{Region: "eu-west-1", BaseEndpoint: &s.URL, HTTPClient: &http.Client{Transport: rt},
 		Credentials: credentials.NewStaticCredentialsProvider("tripgrid", "tripgrid", "")})
 }
 
@@ -177,7 +177,7 @@ func ensured(t *testing.T, client *sdk.Client) {
 // frozen stops the server: a freeze shorter than the trust costs nothing, not
 // even the writes that the server applies late; in a longer one the owner stops
 // to trust its lease first, and after it the next owner is above.
-func frozen(t *testing.T, s *server, client *sdk.Client) {
+func frozen(t *testing.T, s *testservers.Server, client *sdk.Client) {
 	const failover = 6 * time.Second
 	table := opened(t, client, func(c *Config) { c.Scope, c.Timeout, c.Attempts = "frozen", 300*time.Millisecond, 3 })
 	options := func(o cluster.Owner) *cluster.Leases {
@@ -197,11 +197,11 @@ func frozen(t *testing.T, s *server, client *sdk.Client) {
 	over := make(chan error, 1)
 	go func() { over <- h.Keep(ctx) }()
 
-	t.Cleanup(func() { _ = s.process.Signal(syscall.SIGCONT) })
-	s.signal(t, syscall.SIGSTOP)
+	t.Cleanup(s.Resume)
+	s.Pause()
 	_, err = table.List(t.Context()) // takes about a second to give up
 	says(t, "List", err, "DynamoDB gave no answer within 300ms in 3 attempts")
-	s.signal(t, syscall.SIGCONT)
+	s.Resume()
 	if err := h.Renew(t.Context()); err != nil {
 		t.Fatalf("after a short freeze: %v", err)
 	}
@@ -210,7 +210,7 @@ func frozen(t *testing.T, s *server, client *sdk.Client) {
 	}
 
 	began := time.Now()
-	s.signal(t, syscall.SIGSTOP)
+	s.Pause()
 	if err := <-over; !errors.Is(err, cluster.ErrLost) {
 		t.Fatalf("Keep ended with %v", err)
 	}
@@ -218,7 +218,7 @@ func frozen(t *testing.T, s *server, client *sdk.Client) {
 		t.Errorf("trust ended after %s, %s left", d, h.Trusted())
 	}
 	t.Logf("trust ended %s after the server froze", time.Since(began).Round(time.Millisecond))
-	s.signal(t, syscall.SIGCONT)
+	s.Resume()
 	poll := time.NewTicker(100 * time.Millisecond)
 	defer poll.Stop()
 	var next *cluster.Held

@@ -135,18 +135,6 @@ func (k *KCL) Completed(ctx context.Context, n stream.BarrierID, restart map[str
 	return failed
 }
 
-// Raise asks the lease table for an epoch above seen, for a handler that found
-// its own epoch used by another writer (R1). An error means that the lease is
-// not held by this process or that the table could not say: stop writing.
-func (k *KCL) Raise(ctx context.Context, shard stream.ShardID, seen stream.Epoch) (stream.Epoch, error) {
-	s := k.session(shard)
-	if s == nil {
-		return 0, fmt.Errorf("raise epoch of %s: %w", shard, cluster.ErrLost)
-	}
-	e, err := s.held.Raise(ctx, cluster.Epoch(seen))
-	return stream.Epoch(e), err
-}
-
 // CreateProcessor implements the library's factory.
 func (k *KCL) CreateProcessor() kcl.IRecordProcessor { return &processor{k: k} }
 
