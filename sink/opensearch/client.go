@@ -81,6 +81,9 @@ func (c *Client) call(ctx context.Context, verb, method, path string, in, out an
 
 func (c *Client) where() string { return strings.Join(c.cfg.Addresses, ", ") }
 
+// who is the other side, as errors name it.
+func (c *Client) who() string { return c.name + " at " + c.where() }
+
 func (c *Client) serverless() bool { return c.cfg.SigV4 == "aoss" }
 
 // Server is what the cluster says of itself.
@@ -116,7 +119,7 @@ func (c *Client) Ping(ctx context.Context) (Server, error) {
 	err = json.Unmarshal(a.body, &info)
 	switch {
 	case !a.ok() && bytes.Contains(a.body, []byte("HTTP request to an HTTPS server")):
-		return Server{}, fmt.Errorf("opensearch at %s wants TLS: write the address with https://", c.where())
+		return Server{}, fmt.Errorf("%s wants TLS: write the address with https://", c.who())
 	case !a.ok() || err != nil || info.Version.Number == "":
 		return Server{}, fmt.Errorf("what answers at %s (status %d) is not OpenSearch: check the endpoint", c.where(), a.status)
 	case info.Version.Distribution != "opensearch":

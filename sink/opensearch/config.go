@@ -82,6 +82,7 @@ func loopback(host string) bool {
 // goroutine.
 type Client struct {
 	cfg       Config
+	name      string // of what is there: "opensearch"
 	api       *osclient.Client
 	transport *http.Transport
 	stop      context.CancelFunc
@@ -127,7 +128,7 @@ func Connect(ctx context.Context, cfg Config) (*Client, error) {
 		stop()
 		return nil, fmt.Errorf("opensearch: %w", err)
 	}
-	return &Client{cfg: cfg, api: api, transport: transport, stop: stop}, nil
+	return &Client{cfg: cfg, name: "opensearch", api: api, transport: transport, stop: stop}, nil
 }
 
 func trusted(file string) (*x509.CertPool, error) {

@@ -17,7 +17,7 @@ import (
 
 // explainTransport makes one sentence of a request that got no answer.
 func (c *Client) explainTransport(err error) error {
-	at := c.where()
+	at := c.who()
 	var (
 		authority x509.UnknownAuthorityError
 		host      x509.HostnameError
@@ -28,28 +28,28 @@ func (c *Client) explainTransport(err error) error {
 	)
 	switch {
 	case errors.Is(err, context.Canceled):
-		return fmt.Errorf("opensearch at %s: %w", at, context.Canceled)
+		return fmt.Errorf("%s: %w", at, context.Canceled)
 	case errors.As(err, &authority):
-		return fmt.Errorf("opensearch at %s shows a certificate of an authority that is not trusted here: name its CA file in the settings (%w)", at, err)
+		return fmt.Errorf("%s shows a certificate of an authority that is not trusted here: name its CA file in the settings (%w)", at, err)
 	case errors.As(err, &host):
-		return fmt.Errorf("opensearch at %s shows a certificate for another name: use the name in the certificate (%w)", at, host)
+		return fmt.Errorf("%s shows a certificate for another name: use the name in the certificate (%w)", at, host)
 	case errors.As(err, &invalid):
-		return fmt.Errorf("opensearch at %s shows a certificate that is not valid: renew it, or set this machine's clock (%w)", at, invalid)
+		return fmt.Errorf("%s shows a certificate that is not valid: renew it, or set this machine's clock (%w)", at, invalid)
 	case errors.As(err, &record), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
-		return fmt.Errorf("opensearch at %s does not speak TLS: write the address with http:// or turn TLS on there", at)
+		return fmt.Errorf("%s does not speak TLS: write the address with http:// or turn TLS on there", at)
 	case strings.Contains(err.Error(), "credentials"):
-		return fmt.Errorf("opensearch at %s: no AWS credentials to sign with: give this machine a role, or set AWS_PROFILE (%w)", at, err)
+		return fmt.Errorf("%s: no AWS credentials to sign with: give this machine a role, or set AWS_PROFILE (%w)", at, err)
 	case errors.As(err, &dns):
 		return fmt.Errorf("opensearch: no such host as %s: check the address", dns.Name)
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("opensearch at %s refuses connections: check that it runs and the port is right: %w", at, syscall.ECONNREFUSED)
+		return fmt.Errorf("%s refuses connections: check that it runs and the port is right: %w", at, syscall.ECONNREFUSED)
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		return fmt.Errorf("opensearch at %s did not answer in time: check that this machine may reach it (security group, proxy), or its load: %w",
+		return fmt.Errorf("%s did not answer in time: check that this machine may reach it (security group, proxy), or its load: %w",
 			at, context.DeadlineExceeded)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
-		return fmt.Errorf("opensearch at %s broke the connection off: %w", at, err)
+		return fmt.Errorf("%s broke the connection off: %w", at, err)
 	}
-	return fmt.Errorf("opensearch at %s cannot be reached: %w", at, err)
+	return fmt.Errorf("%s cannot be reached: %w", at, err)
 }
 
 // serverError is how OpenSearch and AWS's front of it say what is wrong.
@@ -77,7 +77,7 @@ func (e *serverError) String() string {
 func reasonOf(a answer) string {
 	var e struct {
 		Error   json.RawMessage `json:"error"`
-		Message string          `json:"message"` // and "Message": AWS
+		Message string          `json:"message"` // Dashboards; "Message": AWS
 	}
 	if json.Unmarshal(a.body, &e) == nil {
 		var full serverError
@@ -85,10 +85,10 @@ func reasonOf(a answer) string {
 		switch {
 		case json.Unmarshal(e.Error, &full) == nil && full.Type != "":
 			return full.String()
-		case json.Unmarshal(e.Error, &text) == nil && text != "":
-			return text
 		case e.Message != "":
 			return e.Message
+		case json.Unmarshal(e.Error, &text) == nil && text != "":
+			return text
 		}
 	}
 	s := strings.Join(strings.Fields(string(a.body)), " ")
@@ -107,10 +107,10 @@ var permission = regexp.MustCompile(`\b(?:indices|cluster):[a-z_]+/[a-z_/]+(?:\[
 
 // explain makes one sentence of a refusal.
 func (c *Client) explain(verb string, a answer) error {
-	at, reason := c.where(), reasonOf(a)
+	at, reason := c.who(), reasonOf(a)
 	switch a.status {
 	case http.StatusUnauthorized:
-		return fmt.Errorf("%s: opensearch at %s does not know us (401): check user and password, or use SigV4: %s", verb, at, reason)
+		return fmt.Errorf("%s: %s does not know us (401): check user and password, or use SigV4: %s", verb, at, reason)
 	case http.StatusForbidden:
 		who := "the user"
 		if c.cfg.SigV4 != "" {
@@ -118,22 +118,22 @@ func (c *Client) explain(verb string, a answer) error {
 		}
 		switch p := permission.FindString(reason); {
 		case strings.Contains(reason, "signature") || strings.Contains(reason, "scoped to a valid region") || strings.Contains(reason, "security token"):
-			return fmt.Errorf("%s: opensearch at %s does not accept the signature (403): check region %q, service %q and the credentials: %s",
+			return fmt.Errorf("%s: %s does not accept the signature (403): check region %q, service %q and the credentials: %s",
 				verb, at, c.cfg.Region, c.cfg.SigV4, reason)
 		case p != "":
-			return fmt.Errorf("%s: opensearch at %s: permission %s is missing (403): grant it to %s: %s", verb, at, p, who, reason)
+			return fmt.Errorf("%s: %s: permission %s is missing (403): grant it to %s: %s", verb, at, p, who, reason)
 		case c.serverless():
-			return fmt.Errorf("%s: the collection at %s lets us in no further (403): allow %s in its data access policy: %s", verb, at, who, reason)
+			return fmt.Errorf("%s: the collection at %s lets us in no further (403): allow %s in its data access policy: %s", verb, c.where(), who, reason)
 		}
-		return fmt.Errorf("%s: opensearch at %s forbids it (403): check what %s may do: %s", verb, at, who, reason)
+		return fmt.Errorf("%s: %s forbids it (403): check what %s may do: %s", verb, at, who, reason)
 	case http.StatusTooManyRequests:
-		return fmt.Errorf("%s: opensearch at %s is overloaded (429): %s", verb, at, reason)
+		return fmt.Errorf("%s: %s is overloaded (429): %s", verb, at, reason)
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return fmt.Errorf("%s: opensearch at %s is not available (%d): %s", verb, at, a.status, reason)
+		return fmt.Errorf("%s: %s is not available (%d): %s", verb, at, a.status, reason)
 	case http.StatusNotFound, http.StatusMethodNotAllowed:
-		return fmt.Errorf("%s: what answers at %s does not know the request (%d), check that the endpoint is OpenSearch's: %s", verb, at, a.status, reason)
+		return fmt.Errorf("%s: what answers at %s does not know the request (%d), check that the endpoint is OpenSearch's: %s", verb, c.where(), a.status, reason)
 	}
-	return fmt.Errorf("%s: opensearch at %s refuses it (%d): %s", verb, at, a.status, reason)
+	return fmt.Errorf("%s: %s refuses it (%d): %s", verb, at, a.status, reason)
 }
 
 // retryable tells the statuses that pass by themselves.

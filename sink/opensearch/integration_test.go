@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tripgrid/tripgrid/internal/testservers"
 	"github.com/tripgrid/tripgrid/sink"
 	"github.com/tripgrid/tripgrid/sink/opensearch"
 )
@@ -32,7 +33,7 @@ func ask(t testing.TB, method, u, body string, out any) {
 
 // TestNode runs everything over one node, because it takes a while to start.
 func TestNode(t *testing.T) {
-	at := startNode(t)
+	at := testservers.OpenSearch(t, testservers.OpenSearchConfig{}).URL
 	t.Run("suite", func(t *testing.T) {
 		// The suite's documents have no fields of ours: nothing of them is indexed.
 		ask(t, http.MethodPut, at+"/_index_template/suite", `{"index_patterns":["testnode-suite*"],"template":{"mappings":{"enabled":false},
@@ -47,6 +48,7 @@ func TestNode(t *testing.T) {
 	t.Run("mapping conflict", func(t *testing.T) { testConflict(t, at) })
 	t.Run("taken name", func(t *testing.T) { testTakenName(t, at) })
 	t.Run("stale versions and blocks", func(t *testing.T) { testBlocks(t, at) })
+	t.Run("dashboards", func(t *testing.T) { testDashboards(t, at) })
 	t.Run("rate", func(t *testing.T) { testRate(t, at) })
 }
 

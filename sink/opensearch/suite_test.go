@@ -23,7 +23,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func connect(t *testing.T, at string) *opensearch.Client {
 	t.Helper()
-	c, err := opensearch.Connect(t.Context(), opensearch.Config{Addresses: []string{at}, Timeout: 10 * time.Second})
+	c, err := opensearch.Connect(t.Context(), opensearch.Config{Addresses: []string{at}, Timeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
