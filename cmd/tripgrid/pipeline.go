@@ -150,14 +150,18 @@ func (p *pipeline) openRoles(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.windows = j.newWindows(windowConfig{
-		pending: pending, checkpoints: checkpoint.Config{Interval: p.opt.interval}, events: p.status.events(), fallback: p.status.fallback,
-	})
-	leases, err := p.leases(ctx, j)
+	shards, err := p.leases(ctx, j, shardLeases)
 	if err != nil {
 		return err
 	}
-	if p.ingest, err = j.newIngest(leases, 0, 0); err != nil {
+	leader, err := p.leases(ctx, j, leaderLeases)
+	if err != nil {
+		return err
+	}
+	p.windows = j.newWindows(windowConfig{
+		pending: pending, leases: leader, checkpoints: checkpoint.Config{Interval: p.opt.interval}, events: p.status.events(), fallback: p.status.fallback,
+	})
+	if p.ingest, err = j.newIngest(shards, 0, 0); err != nil {
 		return err
 	}
 	p.producer, err = producer.New(producer.Config{
@@ -167,15 +171,15 @@ func (p *pipeline) openRoles(ctx context.Context) error {
 	return err
 }
 
-// leases is the lease table in the embedded NATS. That the folder is locked
+// leases are in the embedded NATS. That the folder is locked
 // proves every other owner dead.
-func (p *pipeline) leases(ctx context.Context, j *job) (*cluster.Leases, error) {
+func (p *pipeline) leases(ctx context.Context, j *job, of string) (*cluster.Leases, error) {
 	// The nonce is as good as the folder: no other folder's run has it.
 	owner, err := cluster.NewOwner(fmt.Sprintf("%016x", j.nonce))
 	if err != nil {
 		return nil, err
 	}
-	store, err := natsLeases(ctx, j)
+	store, err := j.leaseBucket(ctx, of)
 	if err != nil {
 		return nil, err
 	}

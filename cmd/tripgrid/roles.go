@@ -105,6 +105,7 @@ type windowRole struct {
 	job     *job
 	windows *worker.Windows
 	pending *sink.Pending
+	leases  *cluster.Leases
 	// coordinator is the one that runs here, if any.
 	coordinator atomic.Pointer[checkpoint.Service]
 	checkpoints checkpoint.Config
@@ -114,6 +115,7 @@ type windowRole struct {
 // windowConfig is what a windowRole is made of, besides its job.
 type windowConfig struct {
 	pending     *sink.Pending
+	leases      *cluster.Leases // elect the coordinator
 	checkpoints checkpoint.Config
 	events      checkpoint.Events
 	fallback    func(stream.Partition, checkpoint.Fallback)
@@ -122,7 +124,7 @@ type windowConfig struct {
 func (j *job) newWindows(cfg windowConfig) *windowRole {
 	cfg.checkpoints.Job = j.spec.Job
 	return &windowRole{
-		job: j, pending: cfg.pending, checkpoints: cfg.checkpoints,
+		job: j, pending: cfg.pending, leases: cfg.leases, checkpoints: cfg.checkpoints,
 		events: checkpoint.Tee(checkpoint.Logged(j.log.Named("checkpoint")), cfg.events),
 		windows: worker.NewWindows(worker.WindowsConfig{
 			Job: j.spec.Job, Store: j.store, Log: j.partlog, Board: j.board, Pending: cfg.pending,
@@ -147,17 +149,20 @@ func (r *windowRole) join(c *crew) {
 	c.add("end", r.requestLast)
 }
 
-// coordinate runs the checkpoint coordinator.
+// coordinate runs the checkpoint coordinator while this process is elected. Two
+// at once would do no harm (R10), but cancel each other's checkpoints.
 func (r *windowRole) coordinate(ctx context.Context) error {
-	cfg := r.checkpoints
-	var err error
-	if cfg.Floor, err = ingest.HighestBarrier(ctx, r.job.partlog, r.job.spec.ShardIDs()); err != nil {
-		return err
-	}
-	s := checkpoint.NewService(cfg, r.job.store, r.job.board, r.job.partlog, r.events)
-	r.coordinator.Store(s)
-	defer r.coordinator.Store(nil)
-	return s.Run(ctx)
+	return cluster.Lead(ctx, r.leases, "coordinator", func(ctx context.Context) error {
+		cfg := r.checkpoints
+		var err error
+		if cfg.Floor, err = ingest.HighestBarrier(ctx, r.job.partlog, r.job.spec.ShardIDs()); err != nil {
+			return err
+		}
+		s := checkpoint.NewService(cfg, r.job.store, r.job.board, r.job.partlog, r.events)
+		r.coordinator.Store(s)
+		defer r.coordinator.Store(nil)
+		return s.Run(ctx)
+	})
 }
 
 // requestLast asks for a checkpoint as soon as every partition has applied the

@@ -91,9 +91,12 @@ func kinesisClient(ctx context.Context, s settings.Kinesis, region string) (*kin
 
 // openStore opens where checkpoints are.
 func openStore(ctx context.Context, s settings.Snapshots, region string) (checkpoint.Store, error) {
-	rest, ok := strings.CutPrefix(s.URL, "s3://")
-	if !ok {
-		return filestore.Open(s.URL)
+	at, err := s.Target()
+	if err != nil {
+		return nil, err
+	}
+	if at.Folder != "" {
+		return filestore.Open(at.Folder)
 	}
 	cfg, err := amazon(ctx, region, s.Endpoint)
 	if err != nil {
@@ -103,8 +106,7 @@ func openStore(ctx context.Context, s settings.Snapshots, region string) (checkp
 	if err != nil {
 		return nil, err
 	}
-	bucket, prefix, _ := strings.Cut(rest, "/")
-	return s3store.Open(ctx, client, s3store.Config{Bucket: bucket, Prefix: prefix, SSE: s.SSE, KMSKeyID: s.KMSKey})
+	return s3store.Open(ctx, client, s3store.Config{Bucket: at.Bucket, Prefix: at.Prefix, SSE: s.SSE, KMSKeyID: s.KMSKey})
 }
 
 // openNATS connects to the servers of the partition log.
@@ -118,26 +120,21 @@ func openNATS(s settings.NATS) (*nats.Conn, jetstream.JetStream, error) {
 }
 
 // openLeases opens the table that says which worker reads which shard.
-func openLeases(ctx context.Context, s settings.Leases, region string, j *job) (*cluster.Leases, error) {
-	store, err := leaseStore(ctx, s, region, j)
-	if err != nil {
-		return nil, err
+func openLeases(ctx context.Context, s settings.Leases, region string, j *job, owner cluster.Owner) (*cluster.Leases, error) {
+	var store cluster.Store
+	var err error
+	if s.Store == "nats" {
+		store, err = j.leaseBucket(ctx, shardLeases)
+	} else {
+		store, err = leaseTable(ctx, s, region, j)
 	}
-	host, err := os.Hostname()
-	if err != nil || host == "" {
-		host = "worker"
-	}
-	owner, err := cluster.NewOwner(host)
 	if err != nil {
 		return nil, err
 	}
 	return cluster.New(store, cluster.Options{Owner: owner, Failover: s.Failover, Logger: j.log.Named("leases")})
 }
 
-func leaseStore(ctx context.Context, s settings.Leases, region string, j *job) (cluster.Store, error) {
-	if s.Store == "nats" {
-		return natsLeases(ctx, j)
-	}
+func leaseTable(ctx context.Context, s settings.Leases, region string, j *job) (cluster.Store, error) {
 	cfg, err := amazon(ctx, region, s.Endpoint)
 	if err != nil {
 		return nil, err
@@ -157,15 +154,30 @@ func leaseStore(ctx context.Context, s settings.Leases, region string, j *job) (
 	return table, table.Ensure(ctx)
 }
 
-// natsLeases is a lease table in the job's NATS.
-func natsLeases(ctx context.Context, j *job) (cluster.Store, error) {
+// What of a generation's bucket of leases is whose.
+const (
+	shardLeases  = "shard."
+	leaderLeases = "leader."
+)
+
+// leaseBucket is a lease table in the job's NATS.
+func (j *job) leaseBucket(ctx context.Context, of string) (cluster.Store, error) {
 	kv, err := j.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket: fmt.Sprintf("%s-%s-leases", j.spec.Job, j.generation), Description: "tripgrid: leases of shards",
+		Bucket: fmt.Sprintf("%s-%s-leases", j.spec.Job, j.generation), Description: "tripgrid: leases of job " + j.spec.Job,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open the lease table: %w", err)
 	}
-	return cluster.NewKV(kv, "shard."), nil
+	return cluster.NewKV(kv, of), nil
+}
+
+// newOwner names this life of this process in lease tables, by its machine.
+func newOwner() (cluster.Owner, error) {
+	host, err := os.Hostname()
+	if err != nil || host == "" {
+		host = "worker"
+	}
+	return cluster.NewOwner(host)
 }
 
 // results is the store of results.
@@ -178,8 +190,12 @@ type results struct {
 
 // openResults opens the store of results, which must be set up for the job.
 func openResults(ctx context.Context, s settings.Results, region string, j *job) (results, error) {
-	if !strings.HasPrefix(s.URL, "http") {
-		db, err := sink.OpenSQLite(s.URL)
+	at, err := s.Target()
+	if err != nil {
+		return results{}, err
+	}
+	if at.File != "" {
+		db, err := sink.OpenSQLite(at.File)
 		return results{Sink: db}, err
 	}
 	client, err := opensearchClient(ctx, s, region)
@@ -202,8 +218,15 @@ func openResults(ctx context.Context, s settings.Results, region string, j *job)
 }
 
 func opensearchClient(ctx context.Context, s settings.Results, region string) (*opensearch.Client, error) {
+	at, err := s.Target()
+	if err != nil {
+		return nil, err
+	}
+	if at.File != "" {
+		return nil, fmt.Errorf("results.url (--results-url) is the file %s, not OpenSearch: give an address such as https://host:9200", at.File)
+	}
 	return opensearch.Connect(ctx, opensearch.Config{
-		Addresses: strings.Split(s.URL, ","), Username: s.User, Password: string(s.Password), CAFile: s.CA,
+		Addresses: at.Addresses, Username: s.User, Password: string(s.Password), CAFile: s.CA,
 		SigV4: s.SigV4, Region: region, Timeout: s.Timeout,
 	})
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"os"
 	"time"
 
 	"github.com/tripgrid/tripgrid/cmd/tripgrid/settings"
@@ -13,13 +13,16 @@ import (
 )
 
 type setupCmd struct {
-	DryRun    bool          `help:"Show what would be done, and change nothing."`
-	Serve     string        `placeholder:"NAME" help:"Name that readers use, in the aliases; that of the job by default."`
-	TakeOver  bool          `help:"Take the aliases from the job that has them, in one step: how a replayed job is swapped in."`
-	Shards    int           `default:"1" help:"Shards of each index."`
-	Replicas  int           `default:"0" help:"Replicas of each shard; 0 lets OpenSearch keep one as soon as there are two nodes."`
-	Refresh   time.Duration `default:"5s" help:"How soon a result can be found."`
-	Retention time.Duration `placeholder:"DURATION" help:"Delete results so long after their index was made, where the cluster can; by default they are kept."`
+	DryRun     bool          `help:"Show what would be done, and change nothing."`
+	Serve      string        `placeholder:"NAME" help:"Name that readers use, in the aliases; that of the job by default."`
+	TakeOver   bool          `help:"Take the aliases from the job that has them, in one step: how a replayed job is swapped in."`
+	Shards     int           `default:"1" help:"Shards of each index."`
+	Replicas   int           `default:"0" help:"Replicas of each shard; 0 lets OpenSearch keep one as soon as there are two nodes."`
+	Refresh    time.Duration `default:"5s" help:"How soon a result can be found."`
+	Dashboards string        `placeholder:"URL" help:"Import the job's dashboard into OpenSearch Dashboards at this address."`
+	Tenant     string        `placeholder:"NAME" help:"Tenant of the security plug-in that gets the dashboard; the user's default one if empty."`
+	Objects    string        `placeholder:"FILE.ndjson" help:"Write the dashboard there, to import by hand."`
+	Retention  time.Duration `placeholder:"DURATION" help:"Delete results so long after their index was made, where the cluster can; by default they are kept."`
 
 	Job     settings.Job     `embed:""`
 	AWS     settings.AWS     `embed:"" prefix:"aws-"`
@@ -27,9 +30,6 @@ type setupCmd struct {
 }
 
 func (c *setupCmd) Run(ctx context.Context, std streams) (err error) {
-	if !strings.HasPrefix(c.Results.URL, "http") {
-		return fmt.Errorf("there is nothing to set up in %q: give the address of OpenSearch as --results-url", c.Results.URL)
-	}
 	queries, err := window.Queries(c.Job.Profile, c.Job.Window)
 	if err != nil {
 		return err
@@ -39,13 +39,49 @@ func (c *setupCmd) Run(ctx context.Context, std streams) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, client.Close()) }()
-	plan, err := client.Setup(ctx, opensearch.Options{
+	opt := opensearch.Options{
 		Prefix: c.Results.Prefix, Job: c.Job.Name, Queries: fieldsOf(queries), Serve: c.Serve, TakeOver: c.TakeOver,
 		Shards: c.Shards, Replicas: c.Replicas, Refresh: c.Refresh, Retention: c.Retention, DryRun: c.DryRun,
+	}
+	plan, err := client.Setup(ctx, opt)
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprint(std.out, plan); err != nil {
+		return err
+	}
+	return c.dashboard(ctx, opt, std)
+}
+
+// dashboard writes and imports the saved objects.
+func (c *setupCmd) dashboard(ctx context.Context, opt opensearch.Options, std streams) error {
+	objects, err := opensearch.SavedObjects(opt, opensearch.Dashboard{
+		Maps:  []opensearch.Map{{Title: "Pick-ups by area", Query: "pickup_count", Sum: "pickup_count"}},
+		Lines: []opensearch.Lines{{Title: "Minutes to the airport", Query: "trip_duration", Average: "avg_trip_duration", Weight: "trip_count"}},
 	})
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprint(std.out, plan)
+	if c.Objects != "" && !c.DryRun {
+		if err := os.WriteFile(c.Objects, objects, 0o644); err != nil {
+			return fmt.Errorf("write the dashboard: %w", err)
+		}
+		fmt.Fprintf(std.out, "  wrote   dashboard           %s\n", c.Objects)
+	}
+	if c.Dashboards == "" {
+		return nil
+	}
+	if c.DryRun {
+		_, err := fmt.Fprintf(std.out, "  import  dashboard           %s\n", c.Dashboards)
+		return err
+	}
+	done, err := opensearch.ImportDashboards(ctx, opensearch.DashboardsConfig{
+		URL: c.Dashboards, Tenant: c.Tenant, Username: c.Results.User, Password: string(c.Results.Password), CAFile: c.Results.CA,
+		SigV4: c.Results.SigV4, Region: c.AWS.Region, Timeout: c.Results.Timeout,
+	}, objects)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(std.out, "  import  dashboard           %s (%d objects, %d of them replaced)\n", c.Dashboards, done.Objects, done.Replaced)
 	return err
 }

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tripgrid/tripgrid/checkpoint"
+	"github.com/tripgrid/tripgrid/cluster"
 	"github.com/tripgrid/tripgrid/cmd/tripgrid/settings"
 	"github.com/tripgrid/tripgrid/stream"
 )
@@ -47,9 +48,9 @@ func (c *workerCmd) Run(ctx context.Context, std streams) (err error) {
 		return err
 	}
 	defer conn.Close()
-	start := c.Kinesis.Start
-	if start == "trim-horizon" {
-		start = checkpoint.TrimHorizon
+	start, err := c.Kinesis.SpecStart()
+	if err != nil {
+		return err
 	}
 	spec, queries, err := specOf(c.Job, c.Kinesis.Stream, start, checkpoint.Data{})
 	if err != nil {
@@ -62,11 +63,16 @@ func (c *workerCmd) Run(ctx context.Context, std streams) (err error) {
 		return err
 	}
 
+	owner, err := newOwner()
+	if err != nil {
+		return err
+	}
+
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	crew := newCrew(ctx)
 	if slices.Contains(c.Role, "ingest") {
-		leases, err := openLeases(ctx, c.Leases, c.AWS.Region, j)
+		leases, err := openLeases(ctx, c.Leases, c.AWS.Region, j, owner)
 		if err != nil {
 			return err
 		}
@@ -86,8 +92,17 @@ func (c *workerCmd) Run(ctx context.Context, std streams) (err error) {
 		if err != nil {
 			return err
 		}
+		election, err := j.leaseBucket(ctx, leaderLeases)
+		if err != nil {
+			return err
+		}
+		leases, err := cluster.New(election, cluster.Options{Owner: owner, Failover: c.Leases.Failover, Logger: log.Named("leader")})
+		if err != nil {
+			return err
+		}
 		r := j.newWindows(windowConfig{
 			pending:     pending,
+			leases:      leases,
 			checkpoints: checkpoint.Config{Interval: c.Checkpoint.Interval, Timeout: c.Checkpoint.Timeout, Retain: c.Checkpoint.Retain},
 			fallback:    func(stream.Partition, checkpoint.Fallback) {},
 		})
