@@ -40,6 +40,12 @@
 //
 // Nothing is deduplicated.
 //
+// A path may be a URL: package remote says which, and fetches them, the next ones
+// while one is read. Files are in the order of their names as bytes: the paths as
+// they were given or found by a pattern, https:// URLs without password and query,
+// s3://bucket/key. So the same files under the same names are the same data set,
+// in a folder, behind a web server or in a bucket.
+//
 // # Zones
 //
 // A row without all coordinates, but with PULocationID and DOLocationID, is at
@@ -67,6 +73,10 @@
 // text, times timestamps of any unit or text; a null is as an empty cell. Rows
 // are decoded by columns, 1024 at a time; only the columns that are needed are
 // read, and a page of each is in memory.
+//
+// What a damaged file claims is held against its length before memory or time is
+// spent on it: lists in the footer, rows (4096 a byte at most), the bytes and
+// values of each page (512 MiB and 64 Mi at most) and dictionary.
 //
 // # Ride events
 //

@@ -2,14 +2,12 @@ package dataset
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/tripgrid/tripgrid/producer/remote"
 	"github.com/tripgrid/tripgrid/producer/zones"
 	"github.com/tripgrid/tripgrid/trip"
 )
@@ -38,10 +36,13 @@ type Options struct {
 	// DefaultMemoryTrips. More of them are sorted on disk, with the same result,
 	// and stay there.
 	MemoryTrips int64
-	// SpillDir is the folder for what is on disk; "" means os.TempDir(), which may
-	// be in memory on some machines. Nothing is left there after Close, or, where
-	// a file in use can be removed, after a crash.
+	// SpillDir is the folder for what is on disk: trips being sorted and fetched
+	// files. "" means os.TempDir(), which may be in memory on some machines. Nothing
+	// is left there after Close, or, where a file in use can be removed, after a
+	// crash.
 	SpillDir string
+	// Remote says how files that are given as URLs are fetched.
+	Remote remote.Config
 	// Timezone is the IANA name of the zone of all times that do not say theirs,
 	// in CSV and Parquet files: as America/New_York; "" means UTC. JSON events
 	// without a zone are in UTC always.
@@ -60,6 +61,9 @@ func (o Options) Validate() error {
 			return fmt.Errorf("dataset: %s is %d: give 0 to %d", name, n, int64(1)<<32)
 		}
 	}
+	if err := o.Remote.Validate(); err != nil {
+		return err
+	}
 	_, err := newClock(o.Timezone)
 	return err
 }
@@ -70,7 +74,8 @@ type Report struct {
 	Index       int    // its place in Files, from 0
 	Files       int
 	Bytes       int64 // read of all files, as they are on disk
-	TotalBytes  int64
+	TotalBytes  int64 // it grows where a server does not say a size before
+	Fetched     int64 // over the network
 	Rows, Valid int64 // so far, of all files
 }
 
@@ -102,12 +107,12 @@ type Files struct {
 	reports  []FileReport
 }
 
-// Open reads and sorts the trips of files. Each path is a file, or a pattern as
-// filepath.Match knows them if no file has that very name. The files are taken
-// in the order of their names; one that is named twice counts twice. Bad rows are
-// counted in Report; a file that cannot be read, a pattern without a match, no
-// valid trip in all files, more than opt.MaxTrips, and a folder for sorting that
-// cannot be written are errors.
+// Open reads and sorts the trips of files. Each path is a file, a pattern as
+// filepath.Match knows them if no file has that very name, or a URL as package
+// remote knows them. The files are taken in the order of their names; one that is
+// named twice counts twice. Bad rows are counted in Report; a file that cannot be
+// read, a pattern without a match, no valid trip in all files, more than
+// opt.MaxTrips, and a folder that cannot be written are errors.
 func Open(ctx context.Context, paths []string, opt Options) (*Files, error) {
 	if err := opt.Validate(); err != nil {
 		return nil, err
@@ -118,70 +123,32 @@ func Open(ctx context.Context, paths []string, opt Options) (*Files, error) {
 	if opt.MemoryTrips == 0 {
 		opt.MemoryTrips = DefaultMemoryTrips
 	}
-	names, err := expand(paths)
+	in, err := find(ctx, paths, opt)
 	if err != nil {
 		return nil, err
 	}
-	r := reader{ctx: ctx, opt: opt, progress: Report{Files: len(names)}, sorter: newSorter(opt.MemoryTrips, opt.SpillDir)}
+	defer in.close()
+	r := reader{ctx: ctx, opt: opt, in: in, progress: Report{Files: len(in.list)}, sorter: newSorter(opt.MemoryTrips, opt.SpillDir)}
 	defer r.sorter.close()
-	for _, name := range names {
-		info, err := os.Stat(name)
-		if err != nil {
-			return nil, fmt.Errorf("read trips: %w", err)
-		}
-		if info.IsDir() {
-			return nil, fmt.Errorf("read trips of %s: it is a folder: name the files in it, as %s", name, filepath.Join(name, "*.csv"))
-		}
-		r.progress.TotalBytes += info.Size()
+	for _, one := range in.list {
+		r.progress.TotalBytes += max(0, one.size)
 	}
-	for i, name := range names {
-		r.progress.File, r.progress.Index = name, i
-		if err := r.readFile(name); err != nil {
-			return nil, fmt.Errorf("read trips of %s: %w", name, err)
+	for i, one := range in.list {
+		r.progress.File, r.progress.Index = one.name, i
+		if err := r.readFile(i); err != nil {
+			return nil, fmt.Errorf("read trips of %s: %w", one.name, err)
 		}
 	}
 	f := &Files{reports: r.reports}
 	if r.sorter.total == 0 {
 		return nil, fmt.Errorf("read trips: %s has no valid trip%s: give TLC's CSV or Parquet files, ride events or JSON lines",
-			nameOf(names), f.rejections())
+			in.name(), f.rejections())
 	}
 	if f.trips, f.identity.Digest, err = r.sorter.finish(ctx); err != nil {
 		return nil, err
 	}
-	f.identity.Name, f.identity.Trips = nameOf(names), r.sorter.total
+	f.identity.Name, f.identity.Trips = in.name(), r.sorter.total
 	return f, nil
-}
-
-// expand replaces patterns by the files that match, and sorts all by name.
-func expand(paths []string) ([]string, error) {
-	if len(paths) == 0 {
-		return nil, errors.New("read trips: no file is given: name one or more")
-	}
-	var names []string
-	for _, path := range paths {
-		if _, err := os.Lstat(path); err == nil || !strings.ContainsAny(path, `*?[\`) {
-			names = append(names, path)
-			continue
-		}
-		matches, err := filepath.Glob(path)
-		if err != nil {
-			return nil, fmt.Errorf("read trips: the pattern %s is malformed: %w", path, err)
-		}
-		if len(matches) == 0 {
-			return nil, fmt.Errorf("read trips: no file matches %s: check the path", path)
-		}
-		names = append(names, matches...)
-	}
-	slices.Sort(names)
-	return names, nil
-}
-
-func nameOf(names []string) string {
-	first := filepath.Base(names[0])
-	if len(names) == 1 {
-		return first
-	}
-	return fmt.Sprintf("%s and %d more files", first, len(names)-1)
 }
 
 // rejections is " (25 bad rows: format 25)", or empty.

@@ -42,6 +42,8 @@ type parquetReader struct {
 	zones   bool
 	missing bool // a needed column
 	file    *parquet.File
+	raw     io.ReaderAt // what file reads
+	size    int64
 	text    []byte
 }
 
@@ -56,7 +58,10 @@ func openParquet(file io.ReaderAt, size int64, how reading) (r *parquetReader, e
 	if err != nil {
 		return nil, parquetError(err)
 	}
-	r = &parquetReader{file: f, reading: how}
+	if err := checkFooter(f.Metadata(), size); err != nil {
+		return nil, err
+	}
+	r = &parquetReader{file: f, raw: file, size: size, reading: how}
 	leaves := parquetLeaves(f)
 	for c := range columnCount {
 		r.columns[c] = findLeaf(leaves, columnNames[c]...)
@@ -81,18 +86,30 @@ func openParquet(file io.ReaderAt, size int64, how reading) (r *parquetReader, e
 	return r, nil
 }
 
-// checkParquetEnd looks at the length of the footer, for which the library would
-// take any amount of memory, and the magic number behind it.
+// checkParquetEnd looks at the footer, for whose claims the library would take
+// any amount of memory, and at what is behind it.
 func checkParquetEnd(file io.ReaderAt, size int64) error {
 	end := make([]byte, 4+len(parquetMagic))
 	if _, err := file.ReadAt(end, max(0, size-int64(len(end)))); err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
-	if string(end[4:]) != parquetMagic {
+	switch string(end[4:]) {
+	case parquetMagic:
+	case "PARE":
+		return errors.New("the Parquet file is encrypted: decrypt it")
+	default:
 		return errors.New("the Parquet file is cut short: fetch it again")
 	}
-	if footer := int64(binary.LittleEndian.Uint32(end)); footer > size-int64(len(parquetMagic)+len(end)) {
-		return fmt.Errorf("the Parquet file is damaged (a footer of %d bytes in a file of %d): fetch it again", footer, size)
+	length := int64(binary.LittleEndian.Uint32(end))
+	if length > min(maxFooter, size-int64(len(parquetMagic)+len(end))) {
+		return claimError("a footer of %d bytes in a file of %d", length, size)
+	}
+	footer := make([]byte, length)
+	if _, err := file.ReadAt(footer, size-int64(len(end))-length); err != nil {
+		return err
+	}
+	if _, err := skipStruct(footer, 0); err != nil {
+		return claimError("its footer: %v", err)
 	}
 	return nil
 }
@@ -133,9 +150,13 @@ func (r *parquetReader) read(next func() *trip.Trip, each func(row int64, reason
 	defer recoverParquet(&err)
 	used := r.used()
 	number := int64(0)
-	for _, group := range r.file.RowGroups() {
+	for i, group := range r.file.RowGroups() {
 		chunks := group.ColumnChunks()
 		for _, c := range used {
+			meta := &r.file.Metadata().RowGroups[i].Columns[c.index].MetaData
+			if err := checkChunk(r.raw, r.size, meta, group.NumRows()); err != nil {
+				return errors.Join(err, closeAll(used))
+			}
 			c.open(chunks[c.index])
 		}
 		for left := group.NumRows(); left > 0 && err == nil; {

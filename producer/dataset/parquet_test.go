@@ -2,16 +2,20 @@ package dataset
 
 import (
 	"bytes"
+	"encoding/binary"
 	"maps"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/encoding/thrift"
+	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/tripgrid/tripgrid/producer/zones"
 	"github.com/tripgrid/tripgrid/trip"
@@ -332,13 +336,99 @@ func TestParquetTellsProgress(t *testing.T) {
 	}
 }
 
-// FuzzParquet: whatever a file is, reading it ends, without a panic.
+// What a file claims and cannot have is refused before memory is taken for it.
+func TestParquetClaims(t *testing.T) {
+	whole := []byte(parquetFile(t, []yellow2011Row{{Pickup: point(int64(1))}, {From: point(int64(1))}}, parquet.DataPageVersion(1)))
+	f, err := parquet.OpenFile(bytes.NewReader(whole), int64(len(whole)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, row := range map[string]struct {
+		damage func(*format.FileMetaData, *format.ColumnMetaData)
+		say    string
+	}{
+		"rows":          {func(m *format.FileMetaData, _ *format.ColumnMetaData) { m.NumRows = 1 << 40 }, "it claims 1099511627776 rows in"},
+		"negative rows": {func(m *format.FileMetaData, _ *format.ColumnMetaData) { m.NumRows = -1 }, "num_rows=-1 is negative"},
+		"group rows":    {func(m *format.FileMetaData, _ *format.ColumnMetaData) { m.RowGroups[0].NumRows = 3 }, "its row group 0 claims 3 rows of 2"},
+		"less values":   {func(_ *format.FileMetaData, c *format.ColumnMetaData) { c.NumValues = 1 }, "1 values in 2 rows"},
+		"more of all": {func(m *format.FileMetaData, c *format.ColumnMetaData) {
+			m.NumRows, m.RowGroups[0].NumRows, c.NumValues = 3, 3, 3
+		}, "a column lacks 1 of 3 values"},
+		"size":   {func(_ *format.FileMetaData, c *format.ColumnMetaData) { c.TotalCompressedSize = 1 << 40 }, "its columns claim more than"},
+		"short":  {func(_ *format.FileMetaData, c *format.ColumnMetaData) { c.TotalCompressedSize = 30 }, "the header of a page: unexpected EOF"},
+		"empty":  {func(_ *format.FileMetaData, c *format.ColumnMetaData) { c.TotalCompressedSize = 0 }, "a column lacks 2 of 2 values"},
+		"offset": {func(_ *format.FileMetaData, c *format.ColumnMetaData) { c.DataPageOffset = 1 << 40 }, "a column claims"},
+		"before": {func(_ *format.FileMetaData, c *format.ColumnMetaData) { c.DictionaryPageOffset = -4 }, "a column claims"},
+		"other":  {func(_ *format.FileMetaData, c *format.ColumnMetaData) { c.DataPageOffset += 3 }, "damaged"},
+	} {
+		var meta format.FileMetaData
+		protocol := new(thrift.CompactProtocol)
+		good, err := thrift.Marshal(protocol, f.Metadata())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := thrift.Unmarshal(protocol, good, &meta); err != nil {
+			t.Fatal(err)
+		}
+		row.damage(&meta, &meta.RowGroups[0].Columns[0].MetaData)
+		footer, err := thrift.Marshal(protocol, &meta)
+		if err != nil {
+			t.Fatal(err)
+		}
+		length := binary.LittleEndian.Uint32(whole[len(whole)-8:])
+		damaged := slices.Concat(whole[:len(whole)-8-int(length)], footer, binary.LittleEndian.AppendUint32(nil, uint32(len(footer))), []byte(parquetMagic))
+		d, err := Open(t.Context(), []string{write(t, "x", string(damaged))}, Options{})
+		if err == nil || d != nil || !strings.Contains(err.Error(), row.say) || !strings.Contains(err.Error(), "fetch it again") {
+			t.Errorf("%s: %v, want it to say %q", name, err, row.say)
+		}
+	}
+	// The headers of pages, as what fuzzing found has them.
+	page := func(h format.PageHeader) error {
+		raw, err := thrift.Marshal(new(thrift.CompactProtocol), &h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		content := slices.Concat([]byte(parquetMagic), raw, make([]byte, 8))
+		return checkChunk(bytes.NewReader(content), int64(len(content)), &format.ColumnMetaData{
+			Type: format.Int64, NumValues: 1000, DataPageOffset: 4, TotalCompressedSize: int64(len(raw)) + 8}, 1000)
+	}
+	data := func(n int32) thrift.Null[format.DataPageHeader] {
+		return thrift.Null[format.DataPageHeader]{V: format.DataPageHeader{NumValues: n}, Valid: true}
+	}
+	if err := page(format.PageHeader{CompressedPageSize: 8, UncompressedPageSize: 1 << 20, DataPageHeader: data(1000)}); err != nil {
+		t.Errorf("a good page: %v", err)
+	}
+	for say, h := range map[string]format.PageHeader{
+		"a page claims 346413609 bytes":                  {CompressedPageSize: 346413609, DataPageHeader: data(1000)},
+		"a page claims -1 bytes":                         {CompressedPageSize: -1, DataPageHeader: data(1000)},
+		"a page claims 2147483647 bytes, unpacked":       {UncompressedPageSize: math.MaxInt32, DataPageHeader: data(1000)},
+		"a page claims 1001 values":                      {DataPageHeader: data(1001)},
+		"a page claims -1 values":                        {DataPageHeader: data(-1)},
+		"a dictionary claims 2147483647 values in 99 by": {Type: format.DictionaryPage, UncompressedPageSize: 99, DictionaryPageHeader: thrift.Null[format.DictionaryPageHeader]{V: format.DictionaryPageHeader{NumValues: math.MaxInt32}, Valid: true}},
+	} {
+		if err := page(h); err == nil || !strings.Contains(err.Error(), say) {
+			t.Errorf("%q: %v", say, err)
+		}
+	}
+	// Lists and texts of 2^31 elements, and lists in lists without an end.
+	for _, footer := range []string{"\x19\xfc\xff\xff\xff\xff\x07\x00", "\x18\xff\xff\xff\xff\x07x\x00", strings.Repeat("\x19\x19", 1<<20), "\x1b\x01\x00", "\x15" + strings.Repeat("\xff", 20), "\x1c"} {
+		damaged := parquetStart + footer + string(binary.LittleEndian.AppendUint32(nil, uint32(len(footer)))) + parquetMagic
+		_, err := Open(t.Context(), []string{write(t, "x", damaged)}, Options{})
+		if err == nil || !strings.Contains(err.Error(), "the Parquet file is damaged (its footer: ") {
+			t.Errorf("a footer of %d bytes: %v", len(footer), err)
+		}
+	}
+}
+
+// FuzzParquet: whatever a file is, reading it ends soon, without a panic.
 func FuzzParquet(f *testing.F) {
 	f.Add([]byte(parquetFile(f, []greenRow{{1e18, 1e12, 230, 132, 1}})))
 	f.Add([]byte(parquetFile(f, []yellow2009Row{{Pickup: "2009-01-01 00:00:00", Dropoff: "x"}})))
 	f.Add([]byte(parquetFile(f, []yellow2011Row{{}, {From: point(int64(1))}}, parquet.DataPageVersion(1))))
 	f.Add([]byte(parquetStart))
 	f.Fuzz(func(t *testing.T, content []byte) {
+		stalled := time.AfterFunc(2*time.Second, func() { panic("reading a file of " + strconv.Itoa(len(content)) + " bytes takes 2 s") })
+		defer stalled.Stop()
 		d, err := Open(t.Context(), []string{write(t, "x", string(content))}, Options{})
 		if err == nil {
 			checkDataset(t, d)

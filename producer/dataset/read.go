@@ -14,6 +14,7 @@ import (
 type reader struct {
 	ctx      context.Context
 	opt      Options
+	in       *inputs
 	progress Report
 	sorter   *sorter
 	reports  []FileReport
@@ -31,18 +32,26 @@ func (c countingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (r *reader) readFile(name string) error {
-	file, err := os.Open(name)
+// readFile reads the next file.
+func (r *reader) readFile(i int) error {
+	report := FileReport{Name: r.in.list[i].name, Rejected: map[trip.Reason]int64{}}
+	file, done, err := r.in.open(r.ctx, i, func() { r.tell(&report) })
 	if err != nil {
-		return errors.Unwrap(err) // the caller names the file
+		return err
 	}
-	defer func() { _ = file.Close() }() // it was only read
+	defer func() { _ = done() }() // it was only read
+	if r.in.list[i].size < 0 {
+		info, err := file.Stat()
+		if err != nil {
+			return err
+		}
+		r.progress.TotalBytes += info.Size()
+	}
 	clock, err := newClock(r.opt.Timezone)
 	if err != nil {
 		return err
 	}
 	how := reading{clock: clock, zones: r.opt.Zones}
-	report := FileReport{Name: name, Rejected: map[trip.Reason]int64{}}
 	if isParquet(file) {
 		err = r.readParquet(file, how, &report)
 	} else {
@@ -165,5 +174,6 @@ func (r *reader) tell(file *FileReport) {
 	now := r.progress
 	now.Valid += file.Valid
 	now.Rows += file.Rows
+	now.Fetched = r.in.fetched()
 	r.opt.Progress(now)
 }
