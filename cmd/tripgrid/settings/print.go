@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"go/doc/comment"
 	"io"
-	"net/url"
 	"reflect"
 	"regexp"
 	"strconv"
@@ -47,10 +46,10 @@ func Print(w io.Writer, ctx *kong.Context, file *File) error {
 }
 
 // PrintDefaults writes a configuration file with every setting, its meaning and
-// its default, all of them commented out.
+// its default. Keys are commented out as #key, what is for people as # text.
 func PrintDefaults(w io.Writer) error {
 	var b strings.Builder
-	b.WriteString("# Settings of tripgrid. Every key is here with its default: uncomment those to change.\n")
+	b.WriteString("# Settings of tripgrid. Every key is here with its default: remove the # from those to change.\n")
 	m := newModel()
 	for _, g := range sections {
 		fmt.Fprintf(&b, "\n# %s\n%s:\n", g.Title, g.Key)
@@ -62,7 +61,7 @@ func PrintDefaults(w io.Writer) error {
 			printer := comment.Printer{TextPrefix: "  # ", TextWidth: 96}
 			b.WriteString("\n")
 			b.Write(printer.Text(p.Parse(s.Help)))
-			fmt.Fprintf(&b, "  # %s\n", strings.TrimPrefix(s.line(s.Target), "# "))
+			fmt.Fprintf(&b, "  #%s\n", strings.TrimPrefix(s.line(s.Target), "# "))
 		}
 	}
 	_, err := io.WriteString(w, b.String())
@@ -108,11 +107,7 @@ func (s setting) line(value reflect.Value) string {
 
 // confidential tells URLs that may hold a password or a signature.
 func confidential(text string) bool {
-	if !strings.Contains(text, "://") {
-		return false
-	}
-	u, err := url.Parse(text)
-	return err != nil || u.User != nil || u.RawQuery != ""
+	return strings.Contains(text, "://") && strings.Contains(text, "@") || strings.HasPrefix(text, "http") && strings.Contains(text, "?")
 }
 
 // scalarText writes a string so that YAML reads the same one. JSON's strings

@@ -45,7 +45,7 @@ func (r *reader) suggestKey(section, key string) string {
 // nearest is the name that takes the fewest changes to make of word, if those
 // are few.
 func nearest(word string, names []string) string {
-	best, changes := "", len(word)/3+2
+	best, changes := "", max(2, len(word)/3+1)
 	for _, n := range names {
 		if d := distance(strings.ToLower(word), n); d < changes {
 			best, changes = n, d

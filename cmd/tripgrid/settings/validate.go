@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/tripgrid/tripgrid/checkpoint"
@@ -20,8 +21,17 @@ type Invalid struct {
 }
 
 func (i Invalid) Error() string {
-	return fmt.Sprintf("%s (--%s) %s", i.Setting, newModel().byName[i.Setting].Flag.Name, i.Reason)
+	return fmt.Sprintf("%s (--%s) %s", i.Setting, flagNames()[i.Setting], i.Reason)
 }
+
+// flagNames are the flags of all settings, by setting.name.
+var flagNames = sync.OnceValue(func() map[string]string {
+	names := map[string]string{}
+	for _, s := range newModel().settings {
+		names[s.name()] = s.Flag.Name
+	}
+	return names
+})
 
 // checks collects what is wrong with a section.
 type checks struct {
