@@ -2,7 +2,6 @@ package checkpoint
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -53,36 +52,43 @@ type Board struct {
 	kv         jetstream.KeyValue
 	bucket     string
 	generation stream.Generation
+	limit      func() int64 // of a message
 }
 
-// BoardBucket is the name of a generation's bucket.
+// BoardSpec says which board to open.
+type BoardSpec struct {
+	// Prefix is the log's, stream.Spec.Prefix.
+	Prefix     string
+	Job        string
+	Generation stream.Generation
+	// Replicas is for a board that is made: 1 embedded, 3 in a cluster.
+	Replicas int
+}
+
+// BoardBucket is the name of a generation's bucket, without the prefix.
 func BoardBucket(job string, g stream.Generation) string {
 	return fmt.Sprintf("%s-%d-checkpoint", job, g)
 }
 
-// OpenBoard opens a generation's board and creates it if it is missing, with
-// the given number of replicas (1 embedded, 3 in a cluster).
+// OpenBoard opens the board of a generation without a prefix.
 func OpenBoard(ctx context.Context, js jetstream.JetStream, job string, g stream.Generation, replicas int) (*Board, error) {
-	if err := CheckJob(job); err != nil {
+	return BoardSpec{Job: job, Generation: g, Replicas: replicas}.Open(ctx, js)
+}
+
+// Open opens a generation's board and creates it if it is missing.
+func (s BoardSpec) Open(ctx context.Context, js jetstream.JetStream) (*Board, error) {
+	if err := CheckJob(s.Job); err != nil {
 		return nil, err
 	}
-	bucket := BoardBucket(job, g)
-	// The bucket is created as a stream, because CreateKeyValue always allows
-	// direct gets, which any replica may answer with an old value.
-	_, err := js.CreateStream(ctx, jetstream.StreamConfig{
-		Name: "KV_" + bucket, Subjects: []string{"$KV." + bucket + ".>"},
-		Description: "tripgrid: barriers and acks of job " + job,
-		Storage:     jetstream.FileStorage, Replicas: max(1, replicas), MaxMsgsPerSubject: 1,
-		Discard: jetstream.DiscardNew, AllowRollup: true, DenyDelete: true, Duplicates: 2 * time.Minute,
-	})
-	if err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-		return nil, fmt.Errorf("create the bucket %s: %w", bucket, err)
+	bucket := stream.Bucket{
+		Prefix: s.Prefix, Name: BoardBucket(s.Job, s.Generation),
+		Description: "tripgrid: barriers and acks of job " + s.Job, Replicas: s.Replicas,
 	}
-	kv, err := js.KeyValue(ctx, bucket)
+	kv, err := stream.OpenBucket(ctx, js, bucket)
 	if err != nil {
-		return nil, fmt.Errorf("open the bucket %s: %w", bucket, err)
+		return nil, err
 	}
-	return &Board{kv: kv, bucket: bucket, generation: g}, nil
+	return &Board{kv: kv, bucket: bucket.FullName(), generation: s.Generation, limit: js.Conn().MaxPayload}, nil
 }
 
 // Announced returns the current announcement, the zero Barrier before the first.
@@ -107,7 +113,7 @@ func (b *Board) WatchBarrier(ctx context.Context, fn func(Barrier)) error {
 	var last stream.BarrierID
 	return b.watch(ctx, keyBarrier, func(_ string, data []byte) error {
 		var v Barrier
-		if err := json.Unmarshal(data, &v); err != nil {
+		if err := decodeValue(data, &v); err != nil {
 			return err
 		}
 		if v.N > last {
@@ -124,7 +130,7 @@ func (b *Board) WatchCompleted(ctx context.Context, fn func(Completed)) error {
 	var last stream.BarrierID
 	return b.watch(ctx, keyCompleted, func(_ string, data []byte) error {
 		var v Completed
-		if err := json.Unmarshal(data, &v); err != nil {
+		if err := decodeValue(data, &v); err != nil {
 			return err
 		}
 		if v.N > last {
@@ -218,7 +224,7 @@ func (b *Board) get(ctx context.Context, key string, v any) (uint64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("read the key %s of %s: %w", key, b.bucket, err)
 	}
-	if err := json.Unmarshal(e.Value(), v); err != nil {
+	if err := decodeValue(e.Value(), v); err != nil {
 		return e.Revision(), fmt.Errorf("the key %s of %s is %w: %w", key, b.bucket, ErrCorrupt, err)
 	}
 	return e.Revision(), nil
@@ -227,9 +233,12 @@ func (b *Board) get(ctx context.Context, key string, v any) (uint64, error) {
 // set writes a key that still has the given revision. The error may also mean
 // that the answer was lost.
 func (b *Board) set(ctx context.Context, key string, v any, revision uint64) error {
-	data, err := json.Marshal(v)
+	data, err := encodeValue(v)
 	if err != nil {
 		return fmt.Errorf("encode the key %s: %w", key, err)
+	}
+	if limit := b.limit() - valueOverhead; int64(len(data)) > limit {
+		return fmt.Errorf("write the key %s of %s: it has %d bytes compressed, the NATS server takes %d: raise its max_payload", key, b.bucket, len(data), limit)
 	}
 	if _, err := b.kv.Update(ctx, key, data, revision); err != nil {
 		return fmt.Errorf("write the key %s of %s: %w", key, b.bucket, err)

@@ -12,6 +12,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tripgrid/tripgrid/stream/natsconn"
 )
 
 // DefaultMaxBytes is a partition's share of the disk where Spec says nothing.
@@ -25,6 +27,9 @@ const requestTimeout = 5 * time.Second
 
 // Spec says which log to open.
 type Spec struct {
+	// Prefix begins every subject and, with _ for the dots, every stream's name:
+	// "acme.tripgrid". Empty: none.
+	Prefix     string
 	Job        string
 	Generation Generation
 	Partitions int
@@ -57,6 +62,9 @@ var validToken = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
 
 // Validate tells what is wrong with s.
 func (s *Spec) Validate() error {
+	if err := CheckPrefix(s.Prefix); err != nil {
+		return err
+	}
 	switch {
 	case !validToken.MatchString(s.Job):
 		return fmt.Errorf("stream: job %q: want 1 to 128 of A-Z, a-z, 0-9, _ and -", s.Job)
@@ -92,11 +100,23 @@ type publishFunc func(ctx context.Context, subject string, data []byte, expected
 
 // Name of partition p's stream.
 func (s *Spec) streamName(p Partition) string {
-	return s.Job + "-" + s.Generation.String() + "-" + p.String()
+	return s.stem() + p.String()
 }
 
+// stem is what the streams' names begin with.
+func (s *Spec) stem() string { return scoped(s.Prefix, s.Job+"-"+s.Generation.String()+"-") }
+
 func (s *Spec) subject(p Partition, token string) string {
-	return s.Job + "." + s.Generation.String() + "." + p.String() + "." + token
+	return s.root() + p.String() + "." + token
+}
+
+// root is what the log's subjects begin with.
+func (s *Spec) root() string {
+	root := s.Job + "." + s.Generation.String() + "."
+	if s.Prefix != "" {
+		root = s.Prefix + "." + root
+	}
+	return root
 }
 
 // Partitions is the number of partitions.
@@ -111,7 +131,7 @@ func (l *Log) Subject(p Partition, s ShardID) string { return l.spec.subject(p, 
 // ShardOf is the shard that a subject of this log belongs to; false for the
 // genesis and for foreign subjects.
 func (l *Log) ShardOf(subject string) (Partition, ShardID, bool) {
-	rest, ok := strings.CutPrefix(subject, l.spec.Job+"."+l.spec.Generation.String()+".")
+	rest, ok := strings.CutPrefix(subject, l.spec.root())
 	if !ok {
 		return 0, "", false
 	}
@@ -157,7 +177,7 @@ func (l *Log) Tail(ctx context.Context, p Partition, s ShardID) (Tail, error) {
 		return Tail{}, err
 	}
 	var msg *jetstream.RawStreamMsg
-	err = retry(ctx, func(ctx context.Context) (err error) {
+	err = l.request(ctx, func(ctx context.Context) (err error) {
 		// part.stream has AllowDirect off, so this asks the leader.
 		msg, err = part.stream.GetLastMsgForSubject(ctx, l.Subject(p, s))
 		return err
@@ -188,7 +208,7 @@ func (l *Log) Message(ctx context.Context, p Partition, seq uint64) (data []byte
 		return nil, "", err
 	}
 	var msg *jetstream.RawStreamMsg
-	err = retry(ctx, func(ctx context.Context) (err error) {
+	err = l.request(ctx, func(ctx context.Context) (err error) {
 		msg, err = part.stream.GetMsg(ctx, seq)
 		return err
 	})
@@ -213,7 +233,7 @@ func (l *Log) State(ctx context.Context, p Partition) (State, error) {
 		return State{}, err
 	}
 	var info *jetstream.StreamInfo
-	err = retry(ctx, func(ctx context.Context) (err error) {
+	err = l.request(ctx, func(ctx context.Context) (err error) {
 		info, err = part.stream.Info(ctx)
 		return err
 	})
@@ -246,7 +266,7 @@ func (l *Log) Purge(ctx context.Context, p Partition, below uint64) error {
 	case below <= st.First:
 		return nil
 	}
-	err = retry(ctx, func(ctx context.Context) error {
+	err = l.request(ctx, func(ctx context.Context) error {
 		return part.stream.Purge(ctx, jetstream.WithPurgeSequence(below))
 	})
 	if err != nil {
@@ -259,7 +279,7 @@ func (l *Log) Purge(ctx context.Context, p Partition, below uint64) error {
 // Delete removes the log's streams. Those that are gone already are no error.
 func (l *Log) Delete(ctx context.Context) error {
 	for i := range l.parts {
-		err := retry(ctx, func(ctx context.Context) error { return l.js.DeleteStream(ctx, l.parts[i].name) })
+		err := l.request(ctx, func(ctx context.Context) error { return l.js.DeleteStream(ctx, l.parts[i].name) })
 		if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
 			return fmt.Errorf("stream: delete %s: %w", l.parts[i].name, err)
 		}
@@ -267,14 +287,21 @@ func (l *Log) Delete(ctx context.Context) error {
 	return nil
 }
 
+// request is retry for requests about the log's streams.
+func (l *Log) request(ctx context.Context, f func(context.Context) error) error {
+	return request(ctx, l.js.Conn(), l.spec.stem(), f)
+}
+
 // send is the publishFunc of a log.
 func (l *Log) send(ctx context.Context, subject string, data []byte, expected uint64) (uint64, error) {
 	msg := &nats.Msg{Subject: subject, Data: data, Header: nats.Header{
 		jetstream.ExpectedLastSubjSeqHeader: {strconv.FormatUint(expected, 10)},
 	}}
+	nc := l.js.Conn()
+	before := nc.LastError()
 	ack, err := l.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))
 	if err != nil {
-		return 0, err
+		return 0, natsconn.Denied(nc, before, err, l.spec.root())
 	}
 	return ack.Sequence, nil
 }

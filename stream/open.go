@@ -6,12 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/tripgrid/tripgrid/stream/natsconn"
 )
 
 // errAgain marks an error of which one more try may get rid.
@@ -44,6 +47,9 @@ func OpenLog(ctx context.Context, js jetstream.JetStream, spec Spec) (*Log, erro
 	if err := spec.Validate(); err != nil {
 		return nil, err
 	}
+	if err := natsconn.CheckPayload(js.Conn()); err != nil {
+		return nil, err
+	}
 	if spec.MaxBytes == 0 {
 		spec.MaxBytes = DefaultMaxBytes
 	}
@@ -66,7 +72,7 @@ func (l *Log) open(ctx context.Context, p Partition) error {
 	part := &l.parts[p]
 	part.name = l.spec.streamName(p)
 	again := 0
-	err := retry(ctx, func(ctx context.Context) (err error) {
+	err := l.request(ctx, func(ctx context.Context) (err error) {
 		part.stream, err = l.js.Stream(ctx, part.name)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			part.stream, err = l.js.CreateStream(ctx, l.config(p))
@@ -82,20 +88,20 @@ func (l *Log) open(ctx context.Context, p Partition) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("stream: open %s: %w", part.name, err)
+		return fmt.Errorf("stream: open %s: %w", part.name, advised(ctx, l.js, err, l.config(p), len(l.parts)))
 	}
 	info := part.stream.CachedInfo()
-	if err := l.checkSettings(info); err != nil {
+	if err := l.checkSettings(info, l.config(p)); err != nil {
 		return err
 	}
 	if cfg := info.Config; cfg.MaxBytes < l.spec.MaxBytes {
 		cfg.MaxBytes = l.spec.MaxBytes
-		err := retry(ctx, func(ctx context.Context) (err error) {
+		err := l.request(ctx, func(ctx context.Context) (err error) {
 			part.stream, err = l.js.UpdateStream(ctx, cfg)
 			return err
 		})
 		if err != nil {
-			return fmt.Errorf("stream: raise the limit of %s to %d bytes: %w", part.name, cfg.MaxBytes, err)
+			return fmt.Errorf("stream: raise the limit of %s to %d bytes: %w", part.name, cfg.MaxBytes, advised(ctx, l.js, err, cfg, len(l.parts)))
 		}
 	}
 	return l.genesis(ctx, p)
@@ -131,7 +137,11 @@ func nonceOf(info *jetstream.StreamInfo) (uint64, error) {
 
 // checkSettings refuses a stream of another generation's nonce, and one that
 // may drop messages by itself or answer reads from any replica.
-func (l *Log) checkSettings(info *jetstream.StreamInfo) error {
+func (l *Log) checkSettings(info *jetstream.StreamInfo, want jetstream.StreamConfig) error {
+	if !slices.Equal(info.Config.Subjects, want.Subjects) {
+		return fmt.Errorf("stream: %s takes messages of %q instead of %q: it is somebody else's: choose another subject prefix or job name: %w",
+			info.Config.Name, info.Config.Subjects, want.Subjects, ErrBroken)
+	}
 	nonce, err := nonceOf(info)
 	if err != nil {
 		return err
@@ -156,7 +166,7 @@ func (l *Log) genesis(ctx context.Context, p Partition) error {
 	part := &l.parts[p]
 	subject := l.spec.subject(p, genesisToken)
 	var last uint64
-	err := retry(ctx, func(ctx context.Context) error {
+	err := l.request(ctx, func(ctx context.Context) error {
 		info, err := part.stream.Info(ctx)
 		if err != nil {
 			return err
@@ -167,7 +177,10 @@ func (l *Log) genesis(ctx context.Context, p Partition) error {
 		}
 		msg := nats.NewMsg(subject)
 		msg.Data = l.spec.Genesis
+		nc := l.js.Conn()
+		before := nc.LastError()
 		_, err = l.js.PublishMsg(ctx, msg, jetstream.WithExpectLastSequence(0), jetstream.WithRetryAttempts(0))
+		err = natsconn.Denied(nc, before, err, l.spec.root())
 		if refused(err) { // a loser: compare
 			err = nil
 		}

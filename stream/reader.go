@@ -10,6 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tripgrid/tripgrid/stream/natsconn"
 )
 
 // What a reader asks for at a time; what it holds in memory is bounded by it.
@@ -48,6 +50,9 @@ type Reader struct {
 	part *partition
 	p    Partition
 	next uint64
+	// before is the connection's last error of before the consumer: a denied
+	// pull is just not answered.
+	before error
 
 	sub    atomic.Pointer[subscription]
 	closed atomic.Bool
@@ -99,7 +104,8 @@ func (r *Reader) checkRange(ctx context.Context) error {
 func (r *Reader) open(ctx context.Context) error {
 	r.drop()
 	var c jetstream.Consumer
-	err := retry(ctx, func(ctx context.Context) (err error) {
+	r.before = r.log.js.Conn().LastError()
+	err := r.log.request(ctx, func(ctx context.Context) (err error) {
 		c, err = r.part.stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
 			Name:              "reader-" + rand.Text(),
 			DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
@@ -181,6 +187,10 @@ func (r *Reader) Next(ctx context.Context) (Message, error) {
 			continue
 		}
 		if err != nil {
+			err = natsconn.Denied(r.log.js.Conn(), r.before, err, r.log.spec.stem())
+			if errors.Is(err, natsconn.ErrDenied) {
+				return Message{}, fmt.Errorf("stream: read %s: %w", r.part.name, err)
+			}
 			if err := wait.sleep(ctx); err != nil {
 				return Message{}, fmt.Errorf("stream: read %s: %w", r.part.name, err)
 			}

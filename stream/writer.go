@@ -8,6 +8,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tripgrid/tripgrid/stream/natsconn"
 )
 
 const (
@@ -158,6 +160,9 @@ func (w *Writer) publish(ctx context.Context, frame []byte, h *Header) (Result, 
 			return Result{Tail: tail}, nil
 		case ctx.Err() != nil:
 			return Result{}, w.wrap("publish", ctx.Err())
+		case errors.Is(err, nats.ErrMaxPayload):
+			return Result{}, w.wrap("publish", fmt.Errorf("it has %d bytes, the NATS server takes messages of at most %d now: raise max_payload to %d there: %w",
+				len(frame), w.log.js.Conn().MaxPayload(), natsconn.LeastPayload, err))
 		case hopeless(err):
 			return Result{}, w.wrap("publish", err)
 		}
@@ -184,7 +189,7 @@ func (w *Writer) publish(ctx context.Context, frame []byte, h *Header) (Result, 
 
 // hopeless errors come again however often the same bytes are sent.
 func hopeless(err error) bool {
-	return hasCode(err, codeMessageTooLarge) || errors.Is(err, nats.ErrMaxPayload) ||
+	return errors.Is(err, natsconn.ErrDenied) || hasCode(err, codeMessageTooLarge) ||
 		errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrConnectionDraining) ||
 		errors.Is(err, nats.ErrBadSubject) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount)
 }
