@@ -101,12 +101,13 @@ func openJob(ctx context.Context, svc services, spec checkpoint.Spec, queries []
 	first.N, first.Vector, first.Partitions = 0, nil, nil
 	j.partlog, err = stream.OpenLog(ctx, svc.js, stream.Spec{
 		Job: spec.Job, Generation: m.Generation, Partitions: spec.Partitions, Nonce: m.Nonce, Genesis: checkpoint.Genesis(&first),
-		MaxBytes: svc.maxBytes, Replicas: svc.replicas,
+		Prefix: svc.prefix, MaxBytes: svc.maxBytes, Replicas: svc.replicas,
 	})
 	if err != nil {
 		return nil, err
 	}
-	if j.board, err = checkpoint.OpenBoard(ctx, svc.js, spec.Job, m.Generation, max(1, svc.replicas)); err != nil {
+	board := checkpoint.BoardSpec{Prefix: svc.prefix, Job: spec.Job, Generation: m.Generation, Replicas: svc.replicas}
+	if j.board, err = board.Open(ctx, svc.js); err != nil {
 		return nil, err
 	}
 	return j, nil

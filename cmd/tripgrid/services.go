@@ -30,6 +30,7 @@ import (
 	"github.com/tripgrid/tripgrid/sink"
 	"github.com/tripgrid/tripgrid/sink/opensearch"
 	"github.com/tripgrid/tripgrid/stream"
+	"github.com/tripgrid/tripgrid/stream/natsconn"
 	"github.com/tripgrid/tripgrid/worker/source"
 	"github.com/tripgrid/tripgrid/worker/window"
 )
@@ -110,13 +111,14 @@ func openStore(ctx context.Context, s settings.Snapshots, region string) (checkp
 }
 
 // openNATS connects to the servers of the partition log.
-func openNATS(s settings.NATS) (*nats.Conn, jetstream.JetStream, error) {
-	conn, err := nats.Connect(strings.Join(s.URL, ","), nats.MaxReconnects(-1), nats.ReconnectBufSize(-1))
-	if err != nil {
-		return nil, nil, err
+func openNATS(ctx context.Context, s settings.NATS, log *zap.Logger) (*nats.Conn, jetstream.JetStream, error) {
+	cfg := natsconn.Config{
+		URLs: strings.Join(s.URL, ","), User: s.User, Password: natsconn.Secret{Value: string(s.Password)}, Token: natsconn.Secret{Value: string(s.Token)},
+		Credentials: natsconn.Secret{File: s.Creds}, NKeySeed: natsconn.Secret{File: s.NKey},
+		TLS:    natsconn.TLS{CAFile: s.CA, CertFile: s.Cert, KeyFile: s.Key, ServerName: s.ServerName},
+		Domain: s.Domain, Logger: log.Named("nats"),
 	}
-	js, err := jetstream.New(conn)
-	return conn, js, err
+	return natsconn.Connect(ctx, cfg)
 }
 
 // openLeases opens the table that says which worker reads which shard.
@@ -162,11 +164,12 @@ const (
 
 // leaseBucket is a lease table in the job's NATS.
 func (j *job) leaseBucket(ctx context.Context, of string) (cluster.Store, error) {
-	kv, err := j.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket: fmt.Sprintf("%s-%s-leases", j.spec.Job, j.generation), Description: "tripgrid: leases of job " + j.spec.Job,
+	kv, err := stream.OpenBucket(ctx, j.js, stream.Bucket{
+		Prefix: j.prefix, Name: fmt.Sprintf("%s-%s-leases", j.spec.Job, j.generation),
+		Description: "tripgrid: leases of job " + j.spec.Job, Replicas: j.replicas,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("open the lease table: %w", err)
+		return nil, err
 	}
 	return cluster.NewKV(kv, of), nil
 }

@@ -43,7 +43,7 @@ func (c *workerCmd) Run(ctx context.Context, std streams) (err error) {
 	if err != nil {
 		return err
 	}
-	conn, js, err := openNATS(c.NATS)
+	conn, js, err := openNATS(ctx, c.NATS, log)
 	if err != nil {
 		return err
 	}
