@@ -30,8 +30,9 @@ type Config struct {
 	// Logger takes the server's log; nil logs nothing. The server's notices
 	// are debug messages here.
 	Logger *zap.Logger
-	// Listen is host:port to serve clients of other processes; port 0 chooses
-	// one. Empty: no socket at all, connections are in-process.
+	// Listen is host:port to serve clients of other processes, all of them, for
+	// no login is asked for; port 0 chooses one. Without a host it is every
+	// address of the machine. Empty: no socket at all, connections are in-process.
 	Listen string
 	// SyncInterval is how often writes are fsynced. 0, the default, is on
 	// every write, before its acknowledgement. Anything else may lose
@@ -116,7 +117,22 @@ func Start(cfg Config) (*Server, error) {
 		srv.WaitForShutdown()
 		return nil, fmt.Errorf("natsd: start server in %s: %w", cfg.Dir, err)
 	}
-	return &Server{srv: srv, log: log}, nil
+	s := &Server{srv: srv, log: log}
+	if cfg.Listen != "" {
+		s.sayListening(opts.Host)
+	}
+	return s, nil
+}
+
+// sayListening says where clients of other processes find the server, and who
+// else does: it asks nobody for a password.
+func (s *Server) sayListening(host string) {
+	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
+		s.log.Info("NATS listens", zap.String("url", s.URL()))
+		return
+	}
+	s.log.Warn("NATS listens, and serves everybody who reaches it without a login: listen on 127.0.0.1 if only this machine needs it",
+		zap.String("url", s.URL()), zap.String("host", host))
 }
 
 // awaitReady polls: a server that fails in Start says so in its log alone.
@@ -139,12 +155,23 @@ func awaitReady(srv *server.Server, bridge *bridge) error {
 }
 
 // URL is the address for clients of other processes; empty without a socket.
+// A server that listens on every address is named by the loopback one.
 func (s *Server) URL() string {
-	if s.srv.Addr() == nil {
+	addr, ok := s.srv.Addr().(*net.TCPAddr)
+	if !ok {
 		return ""
 	}
-	return "nats://" + s.srv.Addr().String()
+	host := addr.IP.String()
+	if addr.IP.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "nats://" + net.JoinHostPort(host, strconv.Itoa(addr.Port))
 }
+
+// InProcessConn is a connection without a socket, for a client that connects
+// as it does to external servers (nats.InProcessConnProvider). The client
+// closes it, before the server is closed.
+func (s *Server) InProcessConn() (net.Conn, error) { return s.srv.InProcessConn() }
 
 // Connect returns a new in-process connection. Close closes it, if nobody did.
 func (s *Server) Connect(name string) (*nats.Conn, error) {

@@ -2,14 +2,19 @@ package natsd_test
 
 import (
 	"context"
+	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/tripgrid/tripgrid/internal/natsd"
 )
@@ -57,16 +62,58 @@ func TestMessagesSurviveARestart(t *testing.T) {
 }
 
 func TestListen(t *testing.T) {
-	s, err := natsd.Start(natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0", SyncInterval: time.Minute})
+	for _, tc := range []struct{ listen, line string }{
+		{"127.0.0.1:0", "NATS listens"},
+		{":0", "without a login"},
+	} {
+		core, lines := observer.New(zapcore.InfoLevel)
+		s, err := natsd.Start(natsd.Config{Dir: t.TempDir(), Listen: tc.listen, SyncInterval: time.Minute, Logger: zap.New(core)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		url := s.URL()
+		if !strings.HasPrefix(url, "nats://127.0.0.1:") {
+			t.Errorf("listens on %s", url)
+		}
+		nc, err := nats.Connect(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		nc.Close()
+		if all := lines.All(); len(all) != 1 || !strings.Contains(all[0].Message, tc.line) || all[0].ContextMap()["url"] != url {
+			t.Errorf("%s: %v", tc.listen, all)
+		}
+		if tc.listen != ":0" { // no other address of this machine, no other port
+			port := url[strings.LastIndex(url, ":")+1:]
+			if c, err := net.Dial("tcp", "127.0.0.2:"+port); err == nil {
+				_ = c.Close()
+				t.Error("listens on 127.0.0.2, too")
+			}
+			if _, err := natsd.Start(natsd.Config{Dir: t.TempDir(), Listen: "127.0.0.1:" + port}); err == nil || !strings.Contains(err.Error(), "address already in use") {
+				t.Errorf("a port in use: %v", err)
+			} else {
+				t.Log(err)
+			}
+		}
+		s.Close()
+	}
+}
+
+// TestInProcessConn: a client of external servers connects without a socket.
+func TestInProcessConn(t *testing.T) {
+	s, err := natsd.Start(natsd.Config{Dir: t.TempDir(), SyncInterval: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	nc, err := nats.Connect(s.URL())
+	nc, err := nats.Connect("", nats.InProcessServer(s))
 	if err != nil {
 		t.Fatal(err)
 	}
-	nc.Close()
+	defer nc.Close()
+	if err := nc.FlushTimeout(5 * time.Second); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestStartSaysWhatFailed(t *testing.T) {
