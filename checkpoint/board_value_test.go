@@ -8,7 +8,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats-server/v2/server"
+
 	"github.com/tripgrid/tripgrid/stream"
+	"github.com/tripgrid/tripgrid/stream/natsconn"
 )
 
 // bigAck is the ack of a cut of many shards, each with the marks of lanes lanes
@@ -73,5 +76,54 @@ func TestAcksFitAMessage(t *testing.T) {
 		if len(data) > 100 && decodeValue(data[:len(data)-10], &back) == nil {
 			t.Error("a cut value is accepted")
 		}
+	}
+}
+
+// TestBoardsOfPrefixes: boards of one job name under different prefixes know
+// nothing of each other; large acks go both ways, and one too large for the
+// server is refused by its size.
+func TestBoardsOfPrefixes(t *testing.T) {
+	srv, err := server.NewServer(&server.Options{JetStream: true, StoreDir: t.TempDir(), DontListen: true, NoLog: true, NoSigs: true, MaxPayload: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Start()
+	defer func() {
+		srv.Shutdown()
+		srv.WaitForShutdown()
+	}()
+	nc, js, err := natsconn.Connect(t.Context(), natsconn.Config{Server: srv})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	open := func(prefix string) *Board {
+		b, err := BoardSpec{Prefix: prefix, Job: "taxi", Generation: 1}.Open(t.Context(), js)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	acme, plain := open("acme.tripgrid"), open("")
+	if acme.bucket != "acme_tripgrid_taxi-1-checkpoint" || plain.bucket != "taxi-1-checkpoint" {
+		t.Errorf("buckets %s and %s", acme.bucket, plain.bucket)
+	}
+	a := bigAck(256, 1, 64)
+	a.Partition = 0
+	if err := acme.PutAck(t.Context(), a); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		board *Board
+		want  []Ack
+	}{{acme, []Ack{a}}, {plain, nil}, {open("acme.tripgrid"), []Ack{a}}} {
+		got, err := tc.board.acks(t.Context(), a.Barrier, 1, nil)
+		if err != nil || !reflect.DeepEqual(got, tc.want) {
+			t.Errorf("%s has %d acks instead of %d: %v", tc.board.bucket, len(got), len(tc.want), err)
+		}
+	}
+	a = bigAck(64, 16, 256)
+	if err := acme.PutAck(t.Context(), a); err == nil || !strings.Contains(err.Error(), "takes 1047552: raise its max_payload") {
+		t.Error(err)
 	}
 }

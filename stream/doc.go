@@ -20,6 +20,9 @@
 //	subject  <job>.<generation>.<partition>.<shard>    "taxi.1.7.shardId-000000000003"
 //	genesis  <job>.<generation>.<partition>._genesis   stream sequence 1 (R8)
 //
+// A prefix, where an account is shared, stands before the subjects as it is and
+// before the names with _ for its dots (docs/format/streams.md).
+//
 // Streams keep everything (limits retention, no age) up to MaxBytes and then
 // refuse (discard new); only Log.Purge removes. Every message is fsynced by the
 // server before its acknowledgement, so no Msg-Id deduplication is used.

@@ -283,3 +283,20 @@ func TestSmallPayload(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestMarksFitAFrame: the marks of 16 producers of 256 lanes leave most of a
+// barrier's frame to what it carries.
+func TestMarksFitAFrame(t *testing.T) {
+	size := func(producers, lanes int) int {
+		f := &Frame{Header: Header{Shard: testShard, Upto: at(1), Flags: FlagBarrier, Barrier: 1, Cut: &Cut{}}}
+		for p := range producers {
+			for lane := range lanes {
+				f.Cut.Marks = append(f.Cut.Marks, Mark{Producer: uint64(p), Lane: uint16(lane), Seq: uint64(5e6 + (lane*7919+p)%1e6)})
+			}
+		}
+		return len(Append(nil, f))
+	}
+	if n := size(16, 256); n > MaxFrameBytes/16 {
+		t.Errorf("16 producers of 256 lanes take %d bytes", n)
+	}
+}

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
@@ -260,4 +261,75 @@ func TestR2ExternalServerFails(t *testing.T) {
 		t.Errorf("the reader saw %d of %d frames", frames, total)
 	}
 	t.Logf("%d frames on server %s, %v rebased", total, nc.ConnectedServerVersion(), rebased)
+}
+
+// TestCluster: three replicas on three servers; the log goes on without the
+// partition's leader.
+func TestCluster(t *testing.T) {
+	ports := make([]int, 3)
+	for i := range ports {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ports[i] = l.Addr().(*net.TCPAddr).Port
+		_ = l.Close()
+	}
+	var routes []string
+	for _, p := range ports {
+		routes = append(routes, fmt.Sprintf("nats-route://127.0.0.1:%d", p))
+	}
+	servers := map[string]*server.Server{}
+	var urls []string
+	for i, p := range ports {
+		name := fmt.Sprintf("n%d", i)
+		servers[name] = serveConf(t, fmt.Sprintf("server_name: %s\njetstream {}\ncluster { name: c, listen: \"127.0.0.1:%d\", routes: [%s] }",
+			name, p, strings.Join(routes, ", ")))
+		urls = append(urls, servers[name].Addr().String())
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for clustered := false; !clustered; time.Sleep(50 * time.Millisecond) {
+		for _, s := range servers {
+			clustered = clustered || s.JetStreamIsLeader()
+		}
+		if ctx.Err() != nil {
+			t.Fatal("the servers elect no leader")
+		}
+	}
+	nc, js, err := natsconn.Connect(ctx, natsconn.Config{URLs: strings.Join(urls, ",")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	spec := testSpec()
+	spec.Replicas, spec.MaxBytes = 3, 16<<20
+	l, err := OpenLog(ctx, js, spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenBucket(ctx, js, Bucket{Name: "taxi-1-leases", Replicas: 3}); err != nil {
+		t.Fatal(err)
+	}
+	w := l.Writer(1, testShard, Identity{Epoch: 1, Writer: 7})
+	for n := range 40 {
+		if n == 20 {
+			info, err := l.parts[1].stream.Info(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			servers[info.Cluster.Leader].Shutdown()
+		}
+		frame, h := frameOf(testShard, w.id, n, n+1, 0)
+		if r, err := w.Publish(ctx, frame, h); err != nil || r.Tail.Header.Upto != at(n+1) {
+			t.Fatal(n, r, err)
+		}
+	}
+	if uptos := checkI1(t, l, 1); uptos[testShard] != at(40) {
+		t.Errorf("the log ends at %v", uptos[testShard])
+	}
+	spec.Job, spec.Replicas = "cab", 5
+	if _, err := OpenLog(ctx, js, spec); err == nil || !strings.Contains(err.Error(), "5 replicas need as many servers") {
+		t.Error(err)
+	}
 }
