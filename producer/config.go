@@ -113,12 +113,6 @@ func (c *Config) Validate() error {
 		return errors.New("producer: no job is named: set Job")
 	case c.Data == nil:
 		return errors.New("producer: no data set is given: set Data")
-	case c.Speedup < 0 || math.IsNaN(c.Speedup) || math.IsInf(c.Speedup, 0):
-		return fmt.Errorf("producer: speedup %v is not a pace: use a number above 0, or 0 for as fast as it goes", c.Speedup)
-	case !c.Seek.IsZero() && (c.Seek.Year() < 1678 || c.Seek.Year() > 2261):
-		return fmt.Errorf("producer: seek time %s is outside the years 1678 to 2261: choose a time within the data", c.Seek.Format(time.RFC3339))
-	case c.Aggregate < 0 || c.Aggregate > maxTrips:
-		return fmt.Errorf("producer: %d trips in a record are not possible: use 1 to %d", c.Aggregate, maxTrips)
 	case c.InFlight < 0 || c.InFlight > Lanes:
 		return fmt.Errorf("producer: %d calls in flight are not possible: use 1 to %d", c.InFlight, Lanes)
 	}
@@ -133,6 +127,19 @@ func (c *Config) Validate() error {
 		if d.v < 0 {
 			return fmt.Errorf("producer: the %s %s is negative: use a positive duration, or 0 for the default", d.name, d.v)
 		}
+	}
+	return c.validateReplay()
+}
+
+// validateReplay reports what Summarize cannot use either.
+func (c *Config) validateReplay() error {
+	switch {
+	case c.Speedup < 0 || math.IsNaN(c.Speedup) || math.IsInf(c.Speedup, 0):
+		return fmt.Errorf("producer: speedup %v is not a pace: use a number above 0, or 0 for as fast as it goes", c.Speedup)
+	case !c.Seek.IsZero() && (c.Seek.Year() < 1678 || c.Seek.Year() > 2261):
+		return fmt.Errorf("producer: seek time %s is outside the years 1678 to 2261: choose a time within the data", c.Seek.Format(time.RFC3339))
+	case c.Aggregate < 0 || c.Aggregate > maxTrips:
+		return fmt.Errorf("producer: %d trips in a record are not possible: use 1 to %d", c.Aggregate, maxTrips)
 	}
 	return nil
 }

@@ -76,12 +76,20 @@ func openLZ4(raw *bufio.Reader) (io.Reader, error) {
 
 func openSnappy(raw *bufio.Reader) (io.Reader, error) { return s2.NewReader(raw), nil }
 
-// decompress returns what is in raw, which may be compressed. The content says
-// so, not the name.
-func decompress(raw *bufio.Reader) (io.Reader, error) {
+// archives are of several files, or of what nothing here unpacks.
+var archives = []struct {
+	name  string
+	magic string
+}{
+	{"ZIP", "PK\x03\x04"}, {"7z", "7z\xbc\xaf\x27\x1c"}, {"xz", "\xfd7zXZ\x00"}, {"RAR", "Rar!\x1a\x07"},
+}
+
+// decompress returns what is in raw, and how it is packed: "" if it is not. The
+// content says so, not the name.
+func decompress(raw *bufio.Reader) (plain io.Reader, packed string, err error) {
 	head, err := raw.Peek(magicBytes)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
+		return nil, "", err
 	}
 	for _, c := range compressions {
 		if !c.matches(head) {
@@ -89,11 +97,16 @@ func decompress(raw *bufio.Reader) (io.Reader, error) {
 		}
 		r, err := c.open(raw)
 		if err != nil {
-			return nil, fmt.Errorf("the %s file cannot be unpacked: %w", c.name, err)
+			return nil, "", fmt.Errorf("the %s file cannot be unpacked: %w", c.name, err)
 		}
-		return &decompressed{name: c.name, r: r}, nil
+		return &decompressed{name: c.name, r: r}, c.name, nil
 	}
-	return raw, nil
+	for _, a := range archives {
+		if begins(a.magic)(head) {
+			return nil, "", fmt.Errorf("it is a %s archive: unpack it, and give what is in it", a.name)
+		}
+	}
+	return raw, "", nil
 }
 
 // decompressed gives the errors of a compression in words for people. It ends

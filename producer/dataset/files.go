@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tripgrid/tripgrid/producer/remote"
 	"github.com/tripgrid/tripgrid/producer/zones"
@@ -81,23 +82,38 @@ type Report struct {
 
 // FileReport says what Open found in a file.
 type FileReport struct {
-	Name string
+	Name string `json:"name"`
+	// Format says what the content is, as "CSV with zone ids in gzip", or all that
+	// it is; "unknown" if it is nothing that Open knows.
+	Format string `json:"format"`
+	Bytes  int64  `json:"bytes"` // as it is on disk
 	// Rows is Valid and all of Rejected; headers, watermarks and blank lines are
 	// no rows.
-	Rows, Valid int64
-	Watermarks  int64
+	Rows       int64 `json:"rows"`
+	Valid      int64 `json:"valid"`
+	Watermarks int64 `json:"watermarks,omitempty"`
 	// Starts are the START events of rides whose END came: the two are one row.
-	Starts   int64
-	Rejected map[trip.Reason]int64
+	Starts   int64                 `json:"starts,omitempty"`
+	Rejected map[trip.Reason]int64 `json:"rejected,omitempty"`
 	// Examples has the first three bad rows of each reason, in their order.
-	Examples []Example
+	Examples []Example `json:"examples,omitempty"`
+	// Span is that of the valid trips.
+	Span Span `json:"span,omitzero"`
 }
 
 // Example is a bad row.
 type Example struct {
-	Line   int64 // from 1; in a Parquet file, of the row
-	Reason trip.Reason
-	Text   string // its first 120 bytes; of a Parquet file, the columns read
+	Line   int64       `json:"line"` // from 1; in a Parquet file, of the row
+	Reason trip.Reason `json:"reason"`
+	Text   string      `json:"text"` // its first 120 bytes; of a Parquet file, the columns read
+}
+
+// Span is the time that trips take. It is zero without any.
+type Span struct {
+	FirstPickup  time.Time `json:"first_pickup"`
+	LastPickup   time.Time `json:"last_pickup"`
+	FirstDropoff time.Time `json:"first_dropoff"`
+	LastDropoff  time.Time `json:"last_dropoff"`
 }
 
 // Files is a Dataset that was read from files: in memory, or sorted on disk.

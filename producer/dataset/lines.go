@@ -15,17 +15,18 @@ const maxLine = 64 << 20
 
 // lines reads a file line by line, unpacked if it is compressed.
 type lines struct {
-	r    *bufio.Reader
-	long []byte // a line that is longer than the buffer of r
+	r      *bufio.Reader
+	long   []byte // a line that is longer than the buffer of r
+	packed string // how; "" if it is not
 }
 
 func newLines(r io.Reader) (*lines, error) {
 	raw := bufio.NewReaderSize(r, bufferSize)
-	plain, err := decompress(raw)
+	plain, packed, err := decompress(raw)
 	if err != nil {
 		return nil, err
 	}
-	if plain == raw {
+	if packed == "" {
 		return &lines{r: raw}, nil
 	}
 	unpacked := bufio.NewReaderSize(plain, bufferSize)
@@ -36,7 +37,7 @@ func newLines(r io.Reader) (*lines, error) {
 	if string(head) == parquetStart {
 		return nil, errors.New("it is a Parquet file that was packed once more: unpack it, Parquet packs by itself")
 	}
-	return &lines{r: unpacked}, nil
+	return &lines{r: unpacked, packed: packed}, nil
 }
 
 // next returns the next line with its end, which the last one may lack. It is

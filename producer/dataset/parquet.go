@@ -40,7 +40,7 @@ type parquetReader struct {
 	columns [columnCount]*parquetColumn // nil where it is absent
 	zoneAt  [2]*parquetColumn
 	zones   bool
-	missing bool // a needed column
+	kind    kinds
 	file    *parquet.File
 	raw     io.ReaderAt // what file reads
 	size    int64
@@ -79,10 +79,7 @@ func openParquet(file io.ReaderAt, size int64, how reading) (r *parquetReader, e
 		}
 	}
 	where.setZones(zone[0], zone[1])
-	r.zones = where.zones
-	for _, i := range where.needed() {
-		r.missing = r.missing || i < 0
-	}
+	r.zones, r.kind = where.zones, where.kind()
 	return r, nil
 }
 
@@ -190,7 +187,7 @@ func closeAll(columns []*parquetColumn) (err error) {
 
 // row reads row i of the batch. The order of the checks is that of readCells.
 func (r *parquetReader) row(i int, t *trip.Trip) trip.Reason {
-	if r.missing {
+	if r.kind == kindPartial {
 		return trip.ReasonColumns
 	}
 	var ok bool

@@ -18,6 +18,7 @@ type reader struct {
 	progress Report
 	sorter   *sorter
 	reports  []FileReport
+	bounds   bounds // of the file at hand
 }
 
 // countingReader counts the bytes of a file for the progress report.
@@ -40,18 +41,20 @@ func (r *reader) readFile(i int) error {
 		return err
 	}
 	defer func() { _ = done() }() // it was only read
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	report.Bytes = info.Size()
 	if r.in.list[i].size < 0 {
-		info, err := file.Stat()
-		if err != nil {
-			return err
-		}
-		r.progress.TotalBytes += info.Size()
+		r.progress.TotalBytes += report.Bytes
 	}
 	clock, err := newClock(r.opt.Timezone)
 	if err != nil {
 		return err
 	}
 	how := reading{clock: clock, zones: r.opt.Zones}
+	r.bounds = nothing
 	if isParquet(file) {
 		err = r.readParquet(file, how, &report)
 	} else {
@@ -60,6 +63,7 @@ func (r *reader) readFile(i int) error {
 	if err != nil {
 		return err
 	}
+	report.Span = r.bounds.span()
 	r.tell(&report)
 	r.progress.Rows += report.Rows
 	r.progress.Valid += report.Valid
@@ -103,19 +107,20 @@ func (r *reader) readLines(file io.Reader, how reading, report *FileReport) erro
 		report.Starts--
 		report.reject(ride.line, ReasonUnpaired, []byte(ride.text))
 	}
+	report.Format = rows.found.String()
+	if lines.packed != "" {
+		report.Format += " in " + lines.packed
+	}
 	return nil
 }
 
 // readParquet reads a Parquet file.
 func (r *reader) readParquet(file *os.File, how reading, report *FileReport) error {
-	info, err := file.Stat()
+	rows, err := openParquet(file, report.Bytes, how)
 	if err != nil {
 		return err
 	}
-	rows, err := openParquet(file, info.Size(), how)
-	if err != nil {
-		return err
-	}
+	report.Format = (kindParquet | rows.kind).String()
 	before, all := r.progress.Bytes, max(1, rows.file.NumRows())
 	err = rows.read(r.sorter.next, func(number int64, reason trip.Reason) error {
 		if reason == "" {
@@ -129,10 +134,10 @@ func (r *reader) readParquet(file *os.File, how reading, report *FileReport) err
 			}
 			report.reject(number, reason, text)
 		}
-		r.progress.Bytes = before + int64(float64(info.Size())*min(1, float64(number)/float64(all)))
+		r.progress.Bytes = before + int64(float64(report.Bytes)*min(1, float64(number)/float64(all)))
 		return r.pause(number, report)
 	})
-	r.progress.Bytes = before + info.Size()
+	r.progress.Bytes = before + report.Bytes
 	return err
 }
 
@@ -143,6 +148,7 @@ func (r *reader) add(report *FileReport) error {
 	}
 	report.Rows++
 	report.Valid++
+	r.bounds.add(r.sorter.next())
 	return r.sorter.add(r.ctx)
 }
 

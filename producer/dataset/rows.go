@@ -25,6 +25,7 @@ type rows struct {
 	layout   *layout // of the CSV rows; nil before the first one
 	event    trip.Event
 	open     map[string]openRide
+	found    kinds
 	reading
 }
 
@@ -77,6 +78,7 @@ func (r *rows) readEvent(line []byte, t *trip.Trip) (outcome, trip.Reason) {
 		}
 		return isBad, bad.Reason
 	}
+	r.found |= kindJSON
 	if r.event.Kind == trip.KindWatermark {
 		return isWatermark, ""
 	}
@@ -90,6 +92,7 @@ func (r *rows) readRow(number int64, line []byte, t *trip.Trip) (outcome, trip.R
 		return isBad, trip.ReasonQuoting
 	}
 	if (r.layout == nil || r.layout.debs) && isRide(cells) {
+		r.found |= kindRides
 		return r.readRide(number, line, cells, t)
 	}
 	reason := r.readCells(cells, t)
@@ -98,6 +101,7 @@ func (r *rows) readRow(number int64, line []byte, t *trip.Trip) (outcome, trip.R
 	}
 	if header := parseHeader(cells); header != nil {
 		r.layout = header
+		r.found |= header.kind()
 		return isHeader, ""
 	}
 	return isBad, reason
@@ -111,6 +115,7 @@ func (r *rows) readCells(cells [][]byte, t *trip.Trip) trip.Reason {
 			return trip.ReasonFormat
 		}
 		r.layout = debs
+		r.found |= kindDEBS
 	}
 	at := &r.layout.at
 	needed := r.layout.needed()
