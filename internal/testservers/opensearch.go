@@ -44,6 +44,7 @@ func OpenSearch(t testing.TB, cfg OpenSearchConfig) *Server {
 		},
 		command: func(data string, port int) *exec.Cmd {
 			args := []string{fmt.Sprintf("-Xms%dm", heap), fmt.Sprintf("-Xmx%dm", heap), "-XX:-UsePerfData",
+				"-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", // half the work until it serves
 				"-cp", filepath.Join(lib, "*"), source, data, strconv.Itoa(port)}
 			for name, value := range cfg.Settings {
 				args = append(args, name+"="+value)
