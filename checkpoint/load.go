@@ -55,19 +55,23 @@ func getChecked(ctx context.Context, store Store, kind, name, sum string) ([]byt
 }
 
 // Retained reads all manifests that HEAD retains, newest first. An unreadable
-// one is left out and reported.
-func Retained(ctx context.Context, store Store, head Head) ([]*Manifest, []Fallback) {
+// one is left out and reported. That the store is unavailable says nothing about
+// them, and is the error.
+func Retained(ctx context.Context, store Store, head Head) ([]*Manifest, []Fallback, error) {
 	var all []*Manifest
 	var bad []Fallback
 	for _, ref := range head.Manifests {
 		m, err := LoadManifest(ctx, store, ref)
-		if err != nil {
+		switch {
+		case err == nil:
+			all = append(all, m)
+		case errors.Is(err, ErrUnavailable):
+			return nil, nil, err
+		default:
 			bad = append(bad, Fallback{N: ref.N, Object: ref.Name, Reason: err.Error()})
-			continue
 		}
-		all = append(all, m)
 	}
-	return all, bad
+	return all, bad, nil
 }
 
 // Recover reads a job's HEAD and the manifest from which its shards' owners
@@ -85,6 +89,9 @@ func Recover(ctx context.Context, store Store, job string) (Head, *Manifest, err
 			m, err := LoadManifest(ctx, store, ref)
 			if err == nil {
 				return head, m, nil
+			}
+			if errors.Is(err, ErrUnavailable) {
+				return head, nil, err
 			}
 			bad = append(bad, Fallback{N: ref.N, Object: ref.Name, Reason: err.Error()})
 		}
@@ -104,7 +111,7 @@ func Recover(ctx context.Context, store Store, job string) (Head, *Manifest, err
 // LoadPart finds a partition's newest usable part: it tries the retained
 // checkpoints newest first. A part that is missing, truncated or corrupt, or
 // that valid refuses, is reported and the partition's part of the checkpoint
-// before is tried. If HEAD has moved on since head was read, which may be why
+// before is tried; an unavailable store is an error at once. If HEAD has moved on since head was read, which may be why
 // something is missing, LoadPart begins anew with the HEAD of now. Manifest 0 stands for the empty state: there valid gets a
 // nil body and an entry without a part. If valid returns ErrBroken, LoadPart
 // returns that at once (R16). If nothing is usable, the error names all objects.
@@ -113,7 +120,7 @@ func LoadPart(ctx context.Context, store Store, head Head, p stream.Partition,
 ) ([]byte, PartitionEntry, *Manifest, []Fallback, error) {
 	for {
 		body, entry, m, bad, err := tryParts(ctx, store, head, p, valid)
-		if len(bad) == 0 || ctx.Err() != nil || errors.Is(err, ErrBroken) {
+		if len(bad) == 0 || ctx.Err() != nil || errors.Is(err, ErrBroken) || errors.Is(err, ErrUnavailable) {
 			return body, entry, m, bad, err
 		}
 		now, _, herr := ReadJob(ctx, store, head.Job)
@@ -140,7 +147,7 @@ func tryParts(ctx context.Context, store Store, head Head, p stream.Partition,
 		if err == nil {
 			return body, entry, m, bad, nil
 		}
-		if ctx.Err() != nil || errors.Is(err, ErrBroken) {
+		if ctx.Err() != nil || errors.Is(err, ErrBroken) || errors.Is(err, ErrUnavailable) {
 			return nil, PartitionEntry{}, nil, bad, fmt.Errorf("load partition %d from checkpoint %d: %w", p, ref.N, err)
 		}
 		bad = append(bad, Fallback{N: ref.N, Object: object, Reason: err.Error()})

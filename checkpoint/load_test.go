@@ -208,6 +208,30 @@ func TestRecoverFallsBackToAnOlderManifest(t *testing.T) {
 	}
 }
 
+// That a store is out of reach says nothing about its objects.
+func TestUnavailableIsNoReasonToFallBack(t *testing.T) {
+	ctx := context.Background()
+	store, head, _ := jobAt(t, 4)
+	for nth := range 2 { // the manifest, and the part
+		away := storetest.NewFaulty(store)
+		away.On(storetest.Get, nth+1, storetest.Away)
+		if _, _, _, bad, err := checkpoint.LoadPart(ctx, away, head, 0, anyPart); !errors.Is(err, checkpoint.ErrUnavailable) || len(bad) != 0 {
+			t.Fatalf("a part is loaded: %v %v", bad, err)
+		}
+		if _, _, m, bad, err := checkpoint.LoadPart(ctx, away, head, 0, anyPart); err != nil || m.N != 4 || len(bad) != 0 {
+			t.Fatalf("a part is loaded again: %v %v", bad, err)
+		}
+	}
+	away := storetest.NewFaulty(store)
+	away.Every(storetest.Get, storetest.Away)
+	if _, _, err := checkpoint.Recover(ctx, away, "taxi"); !errors.Is(err, checkpoint.ErrUnavailable) || errors.Is(err, checkpoint.ErrCorrupt) {
+		t.Fatalf("recovered: %v", err)
+	}
+	if _, bad, err := checkpoint.Retained(ctx, away, head); !errors.Is(err, checkpoint.ErrUnavailable) || len(bad) != 0 {
+		t.Fatalf("retained: %v %v", bad, err)
+	}
+}
+
 // A sweeper that read HEAD long ago deletes neither what a checkpoint in
 // flight has uploaded nor what was committed since.
 func TestR11StaleSweeper(t *testing.T) {

@@ -82,9 +82,9 @@ func (m *model) start() {
 	if h.Generation != 1 {
 		return // Service.start refuses
 	}
-	manifests, bad := checkpoint.Retained(context.Background(), m.store, h)
-	if len(bad) > 0 {
-		m.t.Fatalf("I4: a retained manifest is unreadable: %v", bad)
+	manifests, bad, err := checkpoint.Retained(context.Background(), m.store, h)
+	if len(bad) > 0 || err != nil {
+		m.t.Fatalf("I4: a retained manifest is unreadable: %v %v", bad, err)
 	}
 	s := checkpoint.Start{Now: t0, Head: h, Version: v, Manifests: manifests, Announced: m.barrier}
 	for _, p := range slices.Sorted(maps.Keys(m.acks)) {

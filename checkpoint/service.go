@@ -3,6 +3,7 @@ package checkpoint
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -80,7 +81,7 @@ func (s *Service) Run(ctx context.Context) error {
 	if err := s.cfg.Validate(); err != nil {
 		return err
 	}
-	start, err := s.start(ctx)
+	start, err := s.begin(ctx)
 	if err != nil {
 		return fmt.Errorf("start the checkpoint coordinator: %w", err)
 	}
@@ -118,6 +119,22 @@ func (s *Service) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
+// begin is start, tried again for as long as the store is unavailable.
+func (s *Service) begin(ctx context.Context) (Start, error) {
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+		start, err := s.start(ctx)
+		if !errors.Is(err, ErrUnavailable) {
+			return start, err
+		}
+		fire(s.events.Failed, Failed{Reason: fmt.Sprintf("start the checkpoint coordinator: %v", err)})
+		select {
+		case <-ctx.Done():
+			return Start{}, ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+}
+
 // start reads HEAD, the board and the acks on it.
 func (s *Service) start(ctx context.Context) (Start, error) {
 	head, version, err := ReadJob(ctx, s.store, s.cfg.Job)
@@ -127,7 +144,10 @@ func (s *Service) start(ctx context.Context) (Start, error) {
 	if head.Generation != s.board.generation {
 		return Start{}, fmt.Errorf("%w: HEAD is of generation %d, the board of %d", ErrSuperseded, head.Generation, s.board.generation)
 	}
-	manifests, bad := Retained(ctx, s.store, head)
+	manifests, bad, err := Retained(ctx, s.store, head)
+	if err != nil {
+		return Start{}, err
+	}
 	for _, f := range bad {
 		fire(s.events.Failed, Failed{N: f.N, Reason: f.Reason})
 	}

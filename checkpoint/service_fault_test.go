@@ -111,6 +111,27 @@ func TestR21ServiceStopsAfterViolations(t *testing.T) {
 	}
 }
 
+// A coordinator that starts while the store is unavailable waits for it.
+func TestServiceStartsInAnOutage(t *testing.T) {
+	for _, op := range []storetest.Op{storetest.ReadHead, storetest.Get} {
+		r := newRig(t)
+		faulty := storetest.NewFaulty(r.store)
+		faulty.Every(op, storetest.Away)
+		r.store = faulty
+		s, _ := r.run(checkpoint.Config{Interval: time.Hour})
+		for range 2 {
+			if f := wait(t, r.failed, "failure"); !strings.Contains(f.Reason, checkpoint.ErrUnavailable.Error()) {
+				t.Fatalf("failed %+v", f)
+			}
+		}
+		faulty.Every(op, nil)
+		s.Request()
+		if b := wait(t, r.started, "barrier"); b.N != 1 {
+			t.Fatalf("announced %+v", b)
+		}
+	}
+}
+
 func TestServiceWithoutAJob(t *testing.T) {
 	r := newRig(t)
 	board, err := checkpoint.OpenBoard(r.ctx, r.js, "nobody", 1, 1)

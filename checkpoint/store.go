@@ -20,6 +20,9 @@ var (
 	// safe; a swap is resolved by reading HEAD and its commit nonce, and may be
 	// sent again with the same version and bytes.
 	ErrUncertain = errors.New("answer lost")
+	// ErrUnavailable: nothing is known of the object or HEAD, because the store
+	// is out of reach or overloaded; it passes by itself.
+	ErrUnavailable = errors.New("store unavailable")
 )
 
 // Store keeps immutable objects and one HEAD per job. S3 offers exactly this:

@@ -44,6 +44,7 @@ type Windows struct {
 
 	mu         sync.Mutex
 	partitions map[stream.Partition]*partition
+	failing    time.Time // since when snapshots are not stored or read
 }
 
 // NewWindows makes a Windows.
@@ -93,7 +94,7 @@ func (w *Windows) own(ctx context.Context, p stream.Partition) error {
 // instance loads the partition's snapshot and applies its log until ctx ends
 // or something is wrong. It returns the sequence that it was at.
 func (w *Windows) instance(ctx context.Context, p stream.Partition) (at uint64, err error) {
-	part, err := w.load(ctx, p)
+	part, err := w.await(ctx, p)
 	if err != nil {
 		return 0, err
 	}
@@ -112,7 +113,7 @@ func (w *Windows) instance(ctx context.Context, p stream.Partition) (at uint64, 
 	defer reader.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	var uploads sync.WaitGroup
-	uploads.Go(func() { w.upload(ctx, p, part.uploads) })
+	uploads.Go(func() { w.upload(ctx, part.uploads) })
 	defer uploads.Wait()
 	defer cancel()
 	for {
@@ -123,6 +124,23 @@ func (w *Windows) instance(ctx context.Context, p stream.Partition) (at uint64, 
 		at = msg.Seq
 		if err := w.apply(ctx, part, msg); err != nil {
 			return at, err
+		}
+	}
+}
+
+// await is load, tried again for as long as the store is unavailable.
+func (w *Windows) await(ctx context.Context, p stream.Partition) (*partition, error) {
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+		part, err := w.load(ctx, p)
+		if !errors.Is(err, checkpoint.ErrUnavailable) {
+			w.note(nil)
+			return part, err
+		}
+		w.note(err)
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(wait):
 		}
 	}
 }
@@ -160,7 +178,7 @@ func (w *Windows) apply(ctx context.Context, part *partition, msg stream.Message
 }
 
 // upload brings cuts to the store, the newest first, and acknowledges them.
-func (w *Windows) upload(ctx context.Context, p stream.Partition, uploads <-chan upload) {
+func (w *Windows) upload(ctx context.Context, uploads <-chan upload) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -168,11 +186,13 @@ func (w *Windows) upload(ctx context.Context, p stream.Partition, uploads <-chan
 		case up := <-uploads:
 			for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 				err := w.store(ctx, &up)
-				if err == nil || ctx.Err() != nil {
+				if ctx.Err() != nil {
+					return
+				}
+				w.note(err)
+				if err == nil {
 					break
 				}
-				w.log.Warn("snapshot part is not stored yet", zap.Stringer("partition", p),
-					zap.Stringer("checkpoint", up.ack.Barrier), zap.Error(err))
 				select {
 				case <-ctx.Done():
 					return
@@ -181,6 +201,21 @@ func (w *Windows) upload(ctx context.Context, p stream.Partition, uploads <-chan
 				}
 			}
 		}
+	}
+}
+
+// note tells when snapshots begin to fail, for all partitions together, and when
+// that is over.
+func (w *Windows) note(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case err != nil && w.failing.IsZero():
+		w.failing = time.Now()
+		w.log.Warn("snapshots cannot be stored or read, trying again", zap.Error(err))
+	case err == nil && !w.failing.IsZero():
+		w.log.Info("snapshots are stored and read again", zap.Duration("after", time.Since(w.failing)))
+		w.failing = time.Time{}
 	}
 }
 

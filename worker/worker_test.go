@@ -16,6 +16,7 @@ import (
 
 	"github.com/tripgrid/tripgrid/checkpoint"
 	"github.com/tripgrid/tripgrid/checkpoint/filestore"
+	"github.com/tripgrid/tripgrid/checkpoint/storetest"
 	"github.com/tripgrid/tripgrid/internal/natsd"
 	"github.com/tripgrid/tripgrid/sink"
 	"github.com/tripgrid/tripgrid/stream"
@@ -499,5 +500,45 @@ func TestR19PendingBoundStopsTheLoop(t *testing.T) {
 	l.commit(checkpoint.Finished)
 	if len(m.all()) == 0 {
 		t.Fatal("no documents")
+	}
+}
+
+// TestStoreAwayAtTheStart: a partition that cannot read its snapshot because the
+// store is out of reach waits for it, and does not take an older one.
+func TestStoreAwayAtTheStart(t *testing.T) {
+	r, m := checkpointed(t)
+	away := storetest.NewFaulty(r.store)
+	tried := make(chan struct{}, 100)
+	away.Every(storetest.Get, func(do func() error) error {
+		tried <- struct{}{}
+		return storetest.Away(do)
+	})
+	pending := r.pending(newMemory(), 1<<20)
+	w := r.windows(pending)
+	w.cfg.Store = away
+	w.cfg.Fallback = func(_ stream.Partition, f checkpoint.Fallback) { t.Errorf("fell back: %s", f) }
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	wg.Go(func() {
+		if err := w.Run(ctx, []stream.Partition{0, 1, 2}); err != nil {
+			t.Error(err)
+		}
+	})
+	for range 2 * partitions {
+		<-tried
+	}
+	if n := len(w.Status()); n != 0 {
+		t.Errorf("%d partitions run without a snapshot", n)
+	}
+	away.Every(storetest.Get, nil)
+	for len(w.Status()) < partitions && t.Context().Err() == nil {
+		time.Sleep(10 * time.Millisecond)
+	}
+	for _, s := range w.Status() {
+		if s.Next < m.Partitions[s.Partition].Resume {
+			t.Errorf("partition %s is at sequence %d, its snapshot is at %d", s.Partition, s.Next, m.Partitions[s.Partition].Resume)
+		}
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/credentials"
+
 	"github.com/tripgrid/tripgrid/checkpoint"
 )
 
@@ -186,4 +188,33 @@ func commit(ctx context.Context, s checkpoint.Store, i int) error {
 func TestOutages(t *testing.T) {
 	f := newFake(t)
 	surviveOutages(t, f.URL, "bucket", func(e string) API { return newClient(t, e) }, 0)
+}
+
+// TestUnavailable: an outage is told from what only a person can mend.
+func TestUnavailable(t *testing.T) {
+	f := newFake(t)
+	p := startProxy(t, f.URL)
+	cfg := settings("outage")
+	cfg.Bucket, cfg.Attempts = "bucket", 2
+	s, err := Open(t.Context(), newClient(t, p.endpoint()), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Get(t.Context(), "taxi/1/1/p"); !errors.Is(err, checkpoint.ErrNotFound) || errors.Is(err, checkpoint.ErrUnavailable) {
+		t.Errorf("an object that is not there: %v", err)
+	}
+	p.setDown(true)
+	if _, err := s.Get(t.Context(), "taxi/1/1/p"); !errors.Is(err, checkpoint.ErrUnavailable) {
+		t.Errorf("get in an outage: %v", err)
+	}
+	if _, _, err := s.ReadHead(t.Context(), "taxi"); !errors.Is(err, checkpoint.ErrUnavailable) {
+		t.Errorf("read HEAD in an outage: %v", err)
+	}
+	stranger, err := NewClient(t.Context(), f.URL, "us-east-1", credentials.NewStaticCredentialsProvider("k", "s", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), stranger, cfg); err == nil || errors.Is(err, checkpoint.ErrUnavailable) {
+		t.Errorf("wrong credentials: %v", err)
+	}
 }

@@ -88,8 +88,17 @@ func (s *Store) fail(c *call, err error) error {
 
 // failRead makes the error of a request that changes nothing.
 func (s *Store) failRead(c *call, err error) error {
-	return fmt.Errorf("%s %s: %w", c.op, s.url(c.key), s.describe(c, err))
+	failed := fmt.Errorf("%s %s: %w", c.op, s.url(c.key), s.describe(c, err))
+	if judge(err).again && !errors.Is(err, checkpoint.ErrCorrupt) {
+		return unavailable{failed}
+	}
+	return failed
 }
+
+// unavailable marks an error that may pass, without a word in its text.
+type unavailable struct{ error }
+
+func (u unavailable) Unwrap() []error { return []error{u.error, checkpoint.ErrUnavailable} }
 
 // stalled replaces the error of a try that was timed out by the reason.
 func stalled(try context.Context, err error) error {

@@ -31,6 +31,9 @@ var ErrInjected = errors.New("injected failure")
 // Fail does nothing and fails.
 func Fail(func() error) error { return ErrInjected }
 
+// Away does nothing, and is what a store says that is out of reach.
+func Away(func() error) error { return fmt.Errorf("%w: injected", checkpoint.ErrUnavailable) }
+
 // LoseAnswer does it and loses the answer.
 func LoseAnswer(do func() error) error {
 	_ = do() // nobody hears it

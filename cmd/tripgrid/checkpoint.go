@@ -57,8 +57,8 @@ func (f checkpointFlags) retained(ctx context.Context) (checkpoint.Store, checkp
 	if err != nil {
 		return nil, checkpoint.Head{}, nil, nil, err
 	}
-	manifests, damaged := checkpoint.Retained(ctx, store, head)
-	return store, head, manifests, damaged, nil
+	manifests, damaged, err := checkpoint.Retained(ctx, store, head)
+	return store, head, manifests, damaged, err
 }
 
 func (f checkpointFlags) open(ctx context.Context) (checkpoint.Store, error) {
