@@ -114,6 +114,16 @@ func (c *cast) mustRun(t *testing.T) {
 	}
 }
 
+// mustAllRun fails if a worker has ended that was not killed.
+func (c *cast) mustAllRun(t *testing.T) {
+	t.Helper()
+	for _, m := range c.members {
+		if m.name != "produce" && !m.killed && !m.running() {
+			t.Fatalf("%s ended: %v", m.name, m.exit)
+		}
+	}
+}
+
 // mustEnd waits until all processes have ended, in good order.
 func (c *cast) mustEnd(t *testing.T) {
 	t.Helper()

@@ -7,11 +7,13 @@ import (
 	"context"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +33,9 @@ const (
 	region = "us-east-1"
 	bucket = "snapshots"
 )
+
+// workersOf is how many workers of each role a job has.
+var workersOf = map[string]int{"ingest": 2, "window": 1}
 
 // cloud is the servers that stand in for AWS, OpenSearch and the NATS cluster.
 type cloud struct {
@@ -193,10 +198,34 @@ func (s *site) worker(name, role string) *member {
 		"--results-url", s.opensearch)
 }
 
+// workers starts two of each role.
+func (s *site) workers() {
+	for _, role := range []string{"ingest", "window"} {
+		for i := range workersOf[role] {
+			s.worker(fmt.Sprintf("%s-%d", role, i+1), role)
+		}
+	}
+}
+
+// running lists the processes of roles that run.
+func (s *site) running(roles ...string) []*member {
+	var out []*member
+	for _, m := range s.cast.members {
+		role, _, _ := strings.Cut(m.name, "-")
+		if m.running() && slices.Contains(roles, role) {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
 // checkpoint is the number of the newest checkpoint, 0 before the first.
 func (s *site) checkpoint() stream.BarrierID {
 	s.t.Helper()
 	head, _, err := checkpoint.ReadJob(s.t.Context(), s.store, s.job)
+	if errors.Is(err, checkpoint.ErrNotFound) { // no worker has begun
+		return 0
+	}
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -208,8 +237,40 @@ func (s *site) stored() int {
 	s.t.Helper()
 	var answer struct{ Count int }
 	s.ask(http.MethodPost, "/"+s.job+"*/_refresh", nil, nil)
-	s.ask(http.MethodGet, "/"+s.job+"/_count", nil, &answer)
+	s.ask(http.MethodGet, "/"+s.job+"/_count?ignore_unavailable=true", nil, &answer)
 	return answer.Count
+}
+
+// untilFlowing waits until results flow and a checkpoint is there.
+func (s *site) untilFlowing() int {
+	s.t.Helper()
+	s.await("there is a checkpoint", func() (int, bool) {
+		n := int(s.checkpoint())
+		return n, n > 0
+	})
+	stored := s.until(0.1)
+	if stored == len(s.load.want) {
+		s.t.Fatalf("all %d results were stored at once, there is nothing to disturb", stored)
+	}
+	return stored
+}
+
+// hold lets time pass, in which no process may end.
+func (s *site) hold(d time.Duration) {
+	s.t.Helper()
+	end := time.Now().Add(d)
+	s.await("the outage is over", func() (int, bool) {
+		s.cast.mustAllRun(s.t)
+		return 0, time.Now().After(end)
+	})
+}
+
+// mustEndExact waits for the end and compares what is stored.
+func (s *site) mustEndExact() {
+	s.t.Helper()
+	s.cast.mustEnd(s.t)
+	s.mustEqual(s.all())
+	s.mustVerify()
 }
 
 // until waits until so large a share of the results is stored, while no process
@@ -327,6 +388,11 @@ func (s *site) ask(method, path string, body, answer any) {
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(resp.Body)
+	if resp.StatusCode == http.StatusServiceUnavailable { // an index that is just being made
+		time.Sleep(100 * time.Millisecond)
+		s.ask(method, path, body, answer)
+		return
+	}
 	if err != nil || resp.StatusCode/100 != 2 {
 		s.t.Fatalf("%s %s: %s %v\n%s", method, path, resp.Status, err, data)
 	}
