@@ -178,7 +178,7 @@ func (p *Pending) Stats() PendingStats {
 
 // Run brings documents to the sink until ctx ends, and then returns nil once
 // the last Write has. What the sink fails to take is tried again, after a pause
-// that doubles, for as long as it takes: only ctx ends that.
+// that doubles while it takes nothing, for as long as it takes: only ctx ends that.
 func (p *Pending) Run(ctx context.Context) error {
 	var g errgroup.Group
 	for range p.cfg.Writers {
@@ -198,9 +198,11 @@ func (p *Pending) drain(ctx context.Context) {
 		if batch == nil {
 			return
 		}
-		err := p.write(ctx, batch)
-		if err == nil {
+		settled, err := p.write(ctx, batch)
+		if err == nil || settled { // a busy store that takes some gets less, not later
 			failures = 0
+		}
+		if err == nil {
 			continue
 		}
 		if ctx.Err() != nil {
@@ -236,8 +238,9 @@ func (p *Pending) ready() int {
 	return p.backlog.queue.n
 }
 
-// write writes one batch and notes the results. Its error says that a pause is due.
-func (p *Pending) write(ctx context.Context, batch []*item) error {
+// write writes one batch and notes the results. Its error says that a pause is
+// due; settled, that the store has decided about some documents all the same.
+func (p *Pending) write(ctx context.Context, batch []*item) (settled bool, err error) {
 	docs := make([]Document, len(batch))
 	for i, it := range batch {
 		docs[i] = it.sent // ours while it flies
@@ -264,7 +267,7 @@ func (p *Pending) write(ctx context.Context, batch []*item) error {
 }
 
 // settle notes what became of a batch; results is nil if nothing is known.
-func (p *Pending) settle(batch []*item, results []Result, err error, ending bool) error {
+func (p *Pending) settle(batch []*item, results []Result, err error, ending bool) (settled bool, _ error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	again := 0
@@ -297,7 +300,7 @@ func (p *Pending) settle(batch []*item, results []Result, err error, ending bool
 		}
 		p.stats.Failing = err.Error()
 	}
-	return err
+	return again < len(batch), err
 }
 
 // backoff is how long to wait after the n-th failure in a row, counted from 0:

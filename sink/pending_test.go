@@ -159,6 +159,26 @@ func TestPendingPutOff(t *testing.T) {
 	})
 }
 
+// A store that takes some of each batch is not kept waiting longer and longer.
+func TestPendingBusy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const docs = 50
+		p := start(t, &sinktest.Faulty{Sink: sinktest.NewMemory(), Plan: func(n int, batch []sink.Document) sinktest.Fault {
+			return sinktest.Fault{Retry: func(d sink.Document) bool { return d.ID != batch[0].ID }}
+		}}, sink.PendingConfig{BackoffMin: 100 * time.Millisecond})
+		var all []sink.Document
+		for i := range docs {
+			all = append(all, sinktest.Doc(fmt.Sprint(i), 1))
+		}
+		begin := time.Now()
+		p.Add(1, all)
+		flush(t, p)
+		if took := time.Since(begin); took > docs*100*time.Millisecond {
+			t.Errorf("%d writes that took a document each took %v", docs, took)
+		}
+	})
+}
+
 func TestPendingFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hold := make(chan struct{})
