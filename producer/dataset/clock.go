@@ -76,8 +76,9 @@ func (c *clock) find(wall int64) {
 		start, end := at.ZoneBounds()
 		if !end.IsZero() && !end.After(at) {
 			// Beyond the changes that it has tables of, package time ends stretches
-			// at the year too, and says of that very instant that it is the end.
-			at = at.Add(time.Second)
+			// at the year too, and for some hours says of an instant that its end
+			// has been. No clocks change then.
+			at = at.Add(15 * time.Minute)
 			continue
 		}
 		offset := offsetAt(at)
