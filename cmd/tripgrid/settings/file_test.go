@@ -45,7 +45,7 @@ func TestMistakes(t *testing.T) {
 		{"duration without unit", "job:\n  window: 600\n", `c.yaml:2: job.window: "600" is no duration: write it like 10m or 1m30s`},
 		{"no number", "job:\n  partitions: many\n", `c.yaml:2: job.partitions: "many" is no whole number, or too large`},
 		{"no size", "nats:\n  max-bytes: big\n", `c.yaml:2: nats.max-bytes: "big" is no size: write it like 64MiB, or as a number of bytes`},
-		{"no bool", "job:\n  lanes: maybe\n", `c.yaml:2: job.lanes: "maybe" is no yes or no: write true or false`},
+		{"no bool", "job:\n  lanes: maybe\n", `c.yaml:2: job.lanes: "maybe" is no boolean: write true or false`},
 		{"no time", "producer:\n  seek: yesterday\n", `c.yaml:2: producer.seek: "yesterday" is no time: write it like 2016-01-01T06:00:00Z`},
 		{"no float", "producer:\n  speedup: fast\n", `c.yaml:2: producer.speedup: "fast" is no number`},
 		{"enum", "job:\n  profile: mars\n", `c.yaml:2: job.profile: "mars" is not among its values: write bbox or seed`},

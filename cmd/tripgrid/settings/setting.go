@@ -72,7 +72,7 @@ func (s setting) wants() string {
 	case time.Time:
 		return "time: write it like 2016-01-01T06:00:00Z"
 	case bool:
-		return "yes or no: write true or false"
+		return "boolean: write true or false"
 	case float64:
 		return "number"
 	}
