@@ -297,7 +297,8 @@ func (r *rig) manifestOf(ctx context.Context) (*checkpoint.Manifest, error) {
 func (r *rig) ingest(manifest func(context.Context) (*checkpoint.Manifest, error)) *ingest.Worker {
 	r.t.Helper()
 	w, err := ingest.New(ingest.Config{
-		Log: r.log, Nonce: 99, Partitions: partitions, CellPrecision: 6, Geofence: "bbox", Board: r.board, FrameRows: 8, FrameRate: 1e6,
+		Lanes: 256,
+		Log:   r.log, Nonce: 99, Partitions: partitions, CellPrecision: 6, Geofence: "bbox", Board: r.board, FrameRows: 8, FrameRate: 1e6,
 		Manifest: manifest,
 	})
 	r.must(err)

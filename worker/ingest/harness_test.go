@@ -98,7 +98,8 @@ func (b *bench) announce(n stream.BarrierID, to ...*Worker) {
 func (b *bench) worker() *Worker {
 	b.t.Helper()
 	w, err := New(Config{
-		Log: b.log, Nonce: testNonce, Partitions: testPartitions, CellPrecision: 6, Geofence: "bbox", Board: b,
+		Lanes: 256,
+		Log:   b.log, Nonce: testNonce, Partitions: testPartitions, CellPrecision: 6, Geofence: "bbox", Board: b,
 		Manifest: func(context.Context) (*checkpoint.Manifest, error) {
 			b.mu.Lock()
 			defer b.mu.Unlock()

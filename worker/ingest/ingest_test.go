@@ -275,7 +275,7 @@ func (b *bench) awaitBarrier(n stream.BarrierID) (frame stream.Frame) {
 // TestProducersBeyondTheBound: the seventeenth producer of a shard becomes dead
 // letters that say so.
 func TestProducersBeyondTheBound(t *testing.T) {
-	p := newPrefix()
+	p := newPrefix(256)
 	fence, err := trip.GeofenceByName("bbox")
 	if err != nil {
 		t.Fatal(err)
@@ -298,6 +298,35 @@ func TestProducersBeyondTheBound(t *testing.T) {
 	}
 }
 
+// TestLanesBeyondTheJobs: a lane that the job's producers do not have becomes a
+// dead letter, and a job without lanes takes every record.
+func TestLanesBeyondTheJobs(t *testing.T) {
+	fence, err := trip.GeofenceByName("bbox")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := trip.Trip{PickupLat: 40.7, PickupLon: -74, DropoffLat: 40.7, DropoffLon: -74}
+	for _, c := range []struct {
+		lanes, lane int
+		want        []verdict // of the same trip, twice
+	}{{256, 255, []verdict{travels, repeated}}, {256, 256, []verdict{dead, dead}}, {0, 256, []verdict{travels, travels}}} {
+		p := newPrefix(c.lanes)
+		var got []verdict
+		for i := range c.want {
+			rec := source.Record{
+				Pos: stream.Position{Seq: fmt.Sprint(100 + i)}, Last: true,
+				Data: trip.AppendTrip(nil, &tr, 1, trip.Envelope{Producer: 1, Lane: uint16(c.lane)}),
+			}
+			var ev trip.Event
+			v, _, _ := p.add(fence, &rec, &ev)
+			got = append(got, v)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("lane %d of %d: verdicts %v, want %v", c.lane, c.lanes, got, c.want)
+		}
+	}
+}
+
 // BenchmarkRecords reads records into segments and frames, without a log.
 func BenchmarkRecords(b *testing.B) {
 	fence, err := trip.GeofenceByName("bbox")
@@ -305,7 +334,7 @@ func BenchmarkRecords(b *testing.B) {
 		b.Fatal(err)
 	}
 	recs := records(1, 4096)
-	p := newPrefix()
+	p := newPrefix(256)
 	s := &Shard{w: &Worker{fence: fence, precision: 6, cfg: Config{FrameRows: 768}}, id: shard, prefix: p}
 	for range 16 {
 		s.outlets = append(s.outlets, &outlet{open: new(segment), wake: make(chan struct{}, 1)})

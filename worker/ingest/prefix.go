@@ -38,6 +38,7 @@ type prefix struct {
 	lanes      map[laneKey]uint64 // highest sequence
 	producers  map[uint64]struct{}
 	gaps       uint64 // jumps in a lane: records that Kinesis never held
+	laneCount  int    // lanes of each producer; 0: producers have none
 }
 
 type laneKey struct {
@@ -45,8 +46,9 @@ type laneKey struct {
 	lane     uint16
 }
 
-func newPrefix() prefix {
+func newPrefix(lanes int) prefix {
 	return prefix{
+		laneCount: lanes,
 		watermark: stream.MinWatermark,
 		lanes:     make(map[laneKey]uint64),
 		producers: make(map[uint64]struct{}),
@@ -54,8 +56,8 @@ func newPrefix() prefix {
 }
 
 // prefixOf continues where a manifest's cut stands.
-func prefixOf(c *checkpoint.ShardCut) prefix {
-	p := newPrefix()
+func prefixOf(c *checkpoint.ShardCut, lanes int) prefix {
+	p := newPrefix(lanes)
 	p.pos, p.restart, p.watermark = c.Position, c.Restart, c.Watermark
 	p.read, p.watermarks = c.Read, c.Watermarks
 	for _, m := range c.Marks {
@@ -85,7 +87,10 @@ func (p *prefix) add(fence *trip.Geofence, rec *source.Record, ev *trip.Event) (
 		p.watermark = max(p.watermark, ev.Watermark)
 		return watermark, "", ""
 	}
-	if e := ev.Envelope; e.Producer != 0 {
+	if e := ev.Envelope; e.Producer != 0 && p.laneCount > 0 {
+		if int(e.Lane) >= p.laneCount {
+			return dead, "lane", fmt.Sprintf("lane %d of producer %016x: the job's producers have %d", e.Lane, e.Producer, p.laneCount)
+		}
 		key := laneKey{e.Producer, e.Lane}
 		mark, seen := p.lanes[key]
 		switch {

@@ -30,6 +30,9 @@ type Config struct {
 	// CellPrecision is the precision of the cells that are hashed to partitions.
 	CellPrecision int
 	Geofence      string
+	// Lanes of each producer: trips with higher ones become dead letters. 0 takes
+	// every record as the stream has it: repeats are not told.
+	Lanes int
 	// Manifest reads the newest committed manifest: where shards start.
 	Manifest func(context.Context) (*checkpoint.Manifest, error)
 	// Board announces barriers. A shard never writes one that was announced
@@ -156,9 +159,9 @@ func (w *Worker) open(ctx context.Context, id stream.ShardID, lease stream.Epoch
 	if err != nil {
 		return nil, stream.Position{}, fmt.Errorf("open shard %s: %w", id, err)
 	}
-	pre := newPrefix()
+	pre := newPrefix(w.cfg.Lanes)
 	if i := slices.IndexFunc(m.Vector, func(c checkpoint.ShardCut) bool { return c.Shard == id }); i >= 0 {
-		pre = prefixOf(&m.Vector[i])
+		pre = prefixOf(&m.Vector[i], w.cfg.Lanes)
 	}
 	if err := w.parentsEnded(ctx, m, parents); err != nil {
 		return nil, stream.Position{}, fmt.Errorf("open shard %s: %w", id, err)
