@@ -134,12 +134,6 @@ func (l *Leases) View(ctx context.Context, r Resource) (View, error) {
 	return v, nil
 }
 
-// Obtainable tells whether Acquire of the viewed row would be allowed.
-func (l *Leases) Obtainable(v View) bool {
-	_, err := Acquire(v.Lease, v.Observation, l.claim(0))
-	return err == nil
-}
-
 func (l *Leases) claim(floor Epoch) Claim {
 	return Claim{Me: l.opt.Owner, Failover: l.opt.Failover, Floor: floor, Dead: l.opt.Proof}
 }

@@ -22,6 +22,9 @@ type checkpointer struct{ k *KCL }
 
 var _ chk.Checkpointer = (*checkpointer)(nil)
 
+// tableTimeout bounds what the event loop waits for the tables.
+const tableTimeout = 5 * time.Second
+
 // Init implements the library's interface.
 func (c *checkpointer) Init() error { return nil }
 
@@ -32,23 +35,23 @@ func (c *checkpointer) GetLease(status *par.ShardStatus, owner string) error {
 	if owner != string(k.cfg.Leases.Owner()) {
 		return fmt.Errorf("lease of %s was asked for %s, this process is %s", shard, owner, k.cfg.Leases.Owner())
 	}
-	if !k.may(shard) {
-		return refused(shard, "its last owner here is not gone or it is paused after a failure")
+	k.mu.Lock()
+	planned := k.planned(shard)
+	k.mu.Unlock()
+	if !planned {
+		return refused(shard, "it is another's, it is put off after a failure, or this process has its share")
 	}
-	ctx, cancel := context.WithTimeout(k.ctx, 5*time.Second)
+	k.stuck = true // until the tables have answered
+	ctx, cancel := context.WithTimeout(k.ctx, tableTimeout)
 	defer cancel()
-	view, err := k.cfg.Leases.View(ctx, cluster.Resource(shard))
-	switch {
-	case err != nil && !errors.Is(err, cluster.ErrNotFound):
-		return err
-	case err == nil && !k.cfg.Leases.Obtainable(view):
-		return refused(shard, "it is held by another")
-	}
 	parents, ok, err := k.parents(ctx, shard)
 	if err != nil {
 		return err
 	}
 	if !ok {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.putOff(shard, false)
 		return refused(shard, "a parent has not ended")
 	}
 	restart, ended, known, err := k.cfg.Progress(ctx, shard)
@@ -56,6 +59,7 @@ func (c *checkpointer) GetLease(status *par.ShardStatus, owner string) error {
 	case err != nil:
 		return fmt.Errorf("progress of %s: %w", shard, err)
 	case ended:
+		k.stuck = false
 		k.noteEnded(shard)
 		return refused(shard, "it has ended")
 	}
@@ -73,12 +77,14 @@ func (c *checkpointer) GetLease(status *par.ShardStatus, owner string) error {
 	held, err := k.cfg.Leases.Acquire(ctx, cluster.Resource(shard), resources, 0)
 	switch {
 	case errors.Is(err, cluster.ErrHeld), errors.Is(err, cluster.ErrEnded):
+		k.stuck = false
+		k.lookSoon()
 		return refused(shard, err.Error())
 	case err != nil:
 		return err
 	}
+	k.stuck = false
 	k.begin(held, shard, from, parents)
-	k.eager = true
 	status.SetLeaseOwner(owner)
 	return nil
 }
@@ -133,17 +139,8 @@ func (c *checkpointer) FetchCheckpoint(status *par.ShardStatus) error {
 		return nil
 	}
 	if !k.hasEnded(shard) {
-		ctx, cancel := context.WithTimeout(k.ctx, 5*time.Second)
-		defer cancel()
-		view, err := k.cfg.Leases.View(ctx, cluster.Resource(shard))
-		if err != nil && !errors.Is(err, cluster.ErrNotFound) {
-			return err
-		}
-		if err != nil || !view.Lease.Ended {
-			status.SetCheckpoint("") // also a SHARD_END that could not be recorded
-			return chk.ErrSequenceIDNotFound
-		}
-		k.noteEnded(shard)
+		status.SetCheckpoint("") // also a SHARD_END that could not be recorded
+		return chk.ErrSequenceIDNotFound
 	}
 	status.SetCheckpoint(chk.ShardEnd)
 	return nil
@@ -172,7 +169,7 @@ func (c *checkpointer) CheckpointSequence(status *par.ShardStatus) error {
 func (s *session) recordEnd() error {
 	const pause = 200 * time.Millisecond
 	for {
-		ctx, cancel := context.WithTimeout(s.ctx, 5*time.Second)
+		ctx, cancel := context.WithTimeout(s.ctx, tableTimeout)
 		err := s.held.End(ctx)
 		cancel()
 		if err == nil || errors.Is(err, cluster.ErrLost) {

@@ -19,7 +19,7 @@
 // A session is one ownership of one shard by this process:
 //
 //	GetLease (the library's event loop, one shard a tick)
-//	   parents ended? Progress. Lease acquired ──► session, its lease is renewed
+//	   in the plan? Parents ended? Progress. Lease acquired ──► session, its lease is renewed
 //	GetShardIterator ── middleware: AFTER the restart sequence, or the start
 //	Initialize ── Open ──► Handler, skip position
 //	GetRecords ── middleware ──► ProcessRecords ──► Handler.Records, then pacing
@@ -27,7 +27,8 @@
 //	session over ──► Handler.Close ──► RemoveLeaseOwner ──► lease released
 //
 // A session is over when the handler fails, the lease is lost or can no longer
-// be trusted, reading fails for good, the shard ended, or Run's context ends.
+// be trusted, reading fails for good, the shard ended, it is above this
+// process's share, or Run's context ends.
 // Its context is then cancelled, its handler closed as soon as a call in
 // progress has returned, and the middleware refuses the library's next call,
 // which ends the library's consumer. The lease is released last. Calls of one
@@ -40,6 +41,23 @@
 // what Open sees; Open's skip position may be newer than the restart and may
 // lie inside an aggregate. Records at or below it are not handed over. A skip
 // position before the restart sequence would be a gap and is refused.
+//
+// # Sharing out
+//
+// The processes that read a stream are a [cluster.Group] over one lease table.
+// A look at the table says how many shards this process should hold; balance
+// looks every 250 ms while shards are about to move and ten times in a failover
+// time at rest, and wakes for a new list of shards and a session's end. GetLease
+// takes what the plan allows; a session above the share ends as any other does,
+// four at a time: its handler is closed, then the lease is released, so the next
+// owner finds in the log what was published. A process that is alone waits for
+// nobody. One that cannot read a shard, or whose handler keeps failing, leaves
+// it alone for one and a half failover times if there are others, who take it
+// as neglected after one.
+//
+// A lease table that does not answer ends sessions when trust in their leases
+// does, and nothing else; once it answers, each process takes its own leases
+// back.
 //
 // # Parents
 //
@@ -73,6 +91,7 @@
 //
 // Iterators expire after five minutes, for instance behind a handler that
 // blocked for that long; the middleware takes a new one after the last
-// sequence it has seen. Throttling and network failures are retried there too
-// while the lease holds, up to Config.ReadFailure.
+// sequence it has seen. Network failures are retried there too while the lease
+// holds, up to Config.ReadFailure, throttling for as long as it lasts. The log
+// has a sentence a minute for each kind of failure; see [Explain].
 package source

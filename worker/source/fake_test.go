@@ -24,7 +24,9 @@ type fake struct {
 	listed atomic.Int64
 	seen   func() // called after every call; may be nil
 	// fault may answer a call itself: an error type, or "" to go on.
-	fault     func(op, shard string) string
+	fault func(op, shard string) string
+	// hang may make a call wait before it does anything; nil goes on.
+	hang      func(op string) <-chan struct{}
 	noBehind  bool
 	noChilden bool // replies name no children
 }
@@ -89,6 +91,15 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	_ = json.NewDecoder(r.Body).Decode(&in)
 	_, op, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
+	if f.hang != nil {
+		if until := f.hang(op); until != nil {
+			select {
+			case <-until:
+			case <-r.Context().Done():
+			}
+			return
+		}
+	}
 	f.mu.Lock()
 	defer func() {
 		seen := f.seen

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/vmware/vmware-go-kcl-v2/clientlibrary/config"
 	kcl "github.com/vmware/vmware-go-kcl-v2/clientlibrary/interfaces"
@@ -34,13 +35,17 @@ type KCL struct {
 	lastID   uint64
 	retries  map[stream.ShardID]*retry
 	ended    map[stream.ShardID]bool // SHARD_END or ended in HEAD; never unset
-	wg       sync.WaitGroup          // the sessions' goroutines
+	plan     *cluster.Plan           // of the last look at the lease table; nil before the first
+	wg       sync.WaitGroup          // the sessions' and Run's goroutines
+
+	group *cluster.Group
+	look  chan struct{} // asks for a look at the lease table
 
 	// lib is the library's configuration. Its event loop alone reads
 	// ShardSyncIntervalMillis, and only middleware that runs in that loop
 	// changes it.
 	lib   *config.KinesisClientLibConfiguration
-	eager bool // the last look took a lease; used in the event loop alone
+	stuck bool // the last lease could not be asked for; used in the event loop alone
 }
 
 // retry spaces the attempts at a shard whose handler or reads fail.
@@ -51,7 +56,7 @@ type retry struct {
 
 const (
 	retryFirst  = 200 * time.Millisecond
-	retryMost   = 5 * time.Second
+	retryAlone  = 5 * time.Second
 	retryForget = 10 * time.Second // a session that lasted this long was in order
 	syncEager   = 20 * time.Millisecond
 	releaseTime = 2 * time.Second
@@ -65,6 +70,7 @@ func NewKCL(cfg Config) (*KCL, error) {
 	cfg = cfg.withDefaults()
 	return &KCL{
 		cfg: cfg, log: cfg.Logger, warn: newSuppressor(),
+		group: cfg.Leases.Group(members), look: make(chan struct{}, 1),
 		sessions: map[stream.ShardID]*session{}, byID: map[uint64]*session{},
 		retries: map[stream.ShardID]*retry{}, ended: map[stream.ShardID]bool{},
 	}, nil
@@ -84,6 +90,7 @@ func (k *KCL) Run(ctx context.Context) error {
 	k.mu.Unlock()
 
 	options := k.cfg.Client.Options()
+	options.Retryer = aws.NopRetryer{}
 	options.APIOptions = append(slices.Clone(options.APIOptions), k.middleware)
 	if options.Region == "" {
 		options.Region = "none" // the library panics on an empty one and does not use it
@@ -93,6 +100,8 @@ func (k *KCL) Run(ctx context.Context) error {
 	if err := w.Start(); err != nil {
 		return fmt.Errorf("start KCL worker on stream %s: %w", k.cfg.Stream, err)
 	}
+	k.wg.Go(func() { _ = k.group.Run(ctx) }) // ends with ctx, without an error
+	k.wg.Go(func() { k.balance(ctx) })
 	<-ctx.Done()
 
 	stopped := make(chan struct{})
@@ -169,11 +178,7 @@ func (k *KCL) begin(held *cluster.Held, shard stream.ShardID, from origin, paren
 		began: time.Now(), closed: make(chan struct{}), pace: pace{every: k.cfg.PollEvery}}
 	s.ctx, s.cancel = context.WithCancelCause(k.ctx)
 	k.sessions[shard], k.byID[s.id] = s, s
-	k.wg.Add(1)
-	go func() {
-		defer k.wg.Done()
-		s.watch()
-	}()
+	k.wg.Go(s.watch)
 }
 
 // finish is the end of a session whose consumer has returned.
@@ -189,29 +194,37 @@ func (k *KCL) finish(shard stream.ShardID) {
 	if err := s.held.Release(ctx); err != nil {
 		k.log.Warn("lease not released, it will expire", zap.String("shard", string(shard)), zap.Error(err))
 	}
+	defer k.lookSoon()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	delete(k.sessions, shard)
 	delete(k.byID, s.id)
-	r := k.retries[shard]
-	if !s.failed() || r == nil || time.Since(s.began) > retryForget {
+	if !s.failed() || time.Since(s.began) > retryForget {
 		delete(k.retries, shard)
-		r = nil
 	}
 	if s.failed() {
-		if r == nil {
-			r = &retry{delay: retryFirst / 2}
-			k.retries[shard] = r
-		}
-		r.delay = min(2*r.delay, retryMost)
-		r.next = time.Now().Add(r.delay)
+		k.putOff(shard, s.unread)
 	}
 }
 
-// may tells whether the shard may be tried now.
+// putOff makes the next attempt at a shard wait, each time longer: in the end,
+// or at once, for so long that others find it neglected, if there are any. Call
+// it under the lock.
+func (k *KCL) putOff(shard stream.ShardID, forOthers bool) {
+	r := k.retries[shard]
+	if r == nil {
+		r = &retry{delay: retryFirst / 2}
+		k.retries[shard] = r
+	}
+	r.delay = min(2*r.delay, retryAlone)
+	if others := k.plan != nil && k.plan.Members > 1; others && (forOthers || r.delay == retryAlone) {
+		r.delay = k.cfg.Leases.Failover() * 3 / 2
+	}
+	r.next = time.Now().Add(r.delay)
+}
+
+// may tells whether the shard may be tried now. Call it under the lock.
 func (k *KCL) may(shard stream.ShardID) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
 	r := k.retries[shard]
 	return k.ctx.Err() == nil && k.sessions[shard] == nil && (r == nil || !time.Now().Before(r.next))
 }
@@ -219,7 +232,10 @@ func (k *KCL) may(shard stream.ShardID) bool {
 func (k *KCL) noteEnded(shard stream.ShardID) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.ended[shard] = true
+	if !k.ended[shard] {
+		k.ended[shard] = true
+		k.lookSoon() // its children may begin
+	}
 }
 
 func (k *KCL) hasEnded(shard stream.ShardID) bool {

@@ -50,7 +50,8 @@ func (l kclLog) warn(format string, args []any) {
 	expected := l.stop.Err() != nil
 	for _, a := range args {
 		err, ok := a.(error)
-		expected = expected || ok && errors.Is(err, errSessionOver)
+		var known reported
+		expected = expected || ok && (errors.Is(err, errSessionOver) || errors.As(err, &known))
 	}
 	if expected {
 		l.debug(format, args)
@@ -62,6 +63,11 @@ func (l kclLog) warn(format string, args []any) {
 }
 
 func (l kclLog) fatal(format string, args []any) { l.log.Error(fmt.Sprintf(format, args...)) }
+
+// reported is an error that is logged already, in our words.
+type reported struct{ error }
+
+func (r reported) Unwrap() error { return r.error }
 
 // suppressor lets one message of a kind through a minute.
 type suppressor struct {

@@ -9,16 +9,19 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/middleware"
 	"go.uber.org/zap"
 
 	"github.com/tripgrid/tripgrid/stream"
 )
 
-// middleware steps between the library and Kinesis, in front of the SDK's own
-// retries. It ties each call to the life of Run or of the session.
+// middleware steps between the library and Kinesis. It ties each call to the
+// life of Run or of the session, and retries by persist instead of the SDK,
+// whose retries hide what failed once their quota is used up.
 func (k *KCL) middleware(stack *middleware.Stack) error {
 	return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("tripgrid", k.step), middleware.Before)
 }
@@ -27,7 +30,12 @@ func (k *KCL) step(ctx context.Context, in middleware.InitializeInput, next midd
 	out middleware.InitializeOutput, md middleware.Metadata, err error,
 ) {
 	send := func(ctx context.Context, params any) (any, error) {
+		ctx, cancel := context.WithTimeout(ctx, k.cfg.CallTimeout)
+		defer cancel()
 		out, md, err = next.HandleInitialize(ctx, middleware.InitializeInput{Parameters: params})
+		if err != nil { // the SDK says so only outside of the middleware
+			err = &smithy.OperationError{ServiceID: kinesis.ServiceID, OperationName: awsmiddleware.GetOperationName(ctx), Err: err}
+		}
 		return out.Result, err
 	}
 	var result any
@@ -51,10 +59,10 @@ type sendFunc func(ctx context.Context, params any) (any, error)
 // the loop sleeps before the next one.
 func (k *KCL) listShards(ctx context.Context, in *kinesis.ListShardsInput, send sendFunc) (any, error) {
 	pause := k.cfg.SyncEvery
-	if k.eager {
+	if !k.stuck && k.hurries() {
 		pause = syncEager
 	}
-	k.eager = false
+	k.stuck = false
 	k.lib.ShardSyncIntervalMillis = int(pause.Milliseconds())
 	if out := k.topo.recent(k.cfg.SyncEvery); out != nil {
 		return out, nil
@@ -66,12 +74,20 @@ func (k *KCL) listShards(ctx context.Context, in *kinesis.ListShardsInput, send 
 	for params := *in; ; {
 		res, err := send(ctx, &params)
 		if err != nil {
-			return nil, fmt.Errorf("list the shards of stream %s: %w", k.cfg.Stream, err)
+			err = Explain(k.cfg.Client, k.cfg.Stream, err)
+			if repeats, ok := k.warn.let("list " + errorCode(err)); ok && ctx.Err() == nil {
+				k.log.Warn("shards not listed, trying again", zap.Int("suppressed", repeats), zap.Error(err))
+			}
+			return nil, reported{err}
 		}
 		out := res.(*kinesis.ListShardsOutput)
 		shards = append(shards, out.Shards...)
 		if out.NextToken == nil {
-			return k.topo.set(shards, asked), nil
+			out, changed := k.topo.set(shards, asked)
+			if changed {
+				k.lookSoon()
+			}
+			return out, nil
 		}
 		params = kinesis.ListShardsInput{NextToken: out.NextToken}
 	}
@@ -160,7 +176,8 @@ func (k *KCL) getRecords(ctx context.Context, in *kinesis.GetRecordsInput, send 
 // unreadable ends the session because of a call's failure, unless the failure
 // came of its end, and returns what the library is told.
 func (s *session) unreadable(err error) error {
-	s.end(fmt.Errorf("read %s: %w", s.shard, err))
+	s.unread = s.ctx.Err() == nil
+	s.end(fmt.Errorf("read %s: %w", s.shard, Explain(s.k.cfg.Client, s.k.cfg.Stream, err)))
 	return errSessionOver
 }
 
@@ -195,17 +212,23 @@ func (k *KCL) renewIterator(ctx context.Context, s *session) (*string, error) {
 	return out.ShardIterator, nil
 }
 
-// persist retries what may pass while the session lasts: throttling, network.
+// persist retries what may pass while the session lasts: failures for
+// Config.ReadFailure, throttling, which another process would meet as well,
+// for as long as it lasts.
 func persist[T any](s *session, try func() (T, error)) (T, error) {
 	const first, most = 250 * time.Millisecond, 2 * time.Second
 	began := time.Now()
 	for pause := first; ; pause = min(2*pause, most) {
 		v, err := try()
+		if throttled(err) {
+			began = time.Now()
+		}
 		if err == nil || s.ctx.Err() != nil || final(err) || time.Since(began) > s.k.cfg.ReadFailure {
 			return v, err
 		}
-		if repeats, ok := s.k.warn.let("read " + string(s.shard)); ok {
-			s.k.log.Warn("shard not read, trying again", zap.String("shard", string(s.shard)), zap.Int("suppressed", repeats), zap.Error(err))
+		if repeats, ok := s.k.warn.let("read " + errorCode(err)); ok {
+			s.k.log.Warn("shard not read, trying again", zap.String("shard", string(s.shard)), zap.Int("suppressed", repeats),
+				zap.Error(Explain(s.k.cfg.Client, s.k.cfg.Stream, err)))
 		}
 		wait := time.NewTimer(pause)
 		select {

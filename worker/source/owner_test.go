@@ -30,7 +30,8 @@ func paused(w *world) (setting, func()) {
 		}
 		return nil
 	})
-	return func(c *Config, o *cluster.Options, _ *process) {
+	return func(c *Config, o *cluster.Options, p *process) {
+		p.cutOff = cut.Load
 		// Settings that follow do not reach this table.
 		l, err := cluster.New(faulty, *o)
 		if err != nil {

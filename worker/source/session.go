@@ -19,6 +19,7 @@ import (
 var (
 	errConsumerOver = errors.New("the consumer has returned")
 	errShardEnded   = errors.New("the shard has ended")
+	errSharedOut    = errors.New("another process has more room for it")
 	errSessionOver  = errors.New("the shard is not owned any more")
 )
 
@@ -47,6 +48,7 @@ type session struct {
 	batch    []types.Record // of the last call, not handed over yet
 	bytes    int            // its data
 	last     string         // last sequence read
+	unread   bool           // Kinesis did not let it read
 	atEnd    bool           // the shard is closed and this was its last call
 	children []types.ChildShard
 	pace     pace
@@ -71,12 +73,12 @@ func (s *session) watch() {
 	if s.handler != nil {
 		s.handler.Close()
 	}
-	level := zap.InfoLevel
-	if s.failed() {
-		level = zap.WarnLevel
+	shard, epoch := zap.String("shard", string(s.shard)), zap.Uint64("epoch", uint64(s.held.Epoch()))
+	if !s.failed() {
+		s.k.log.Info("shard given up", shard, epoch, zap.NamedError("reason", why))
+	} else if repeats, ok := s.k.warn.let("failed " + string(s.shard)); ok {
+		s.k.log.Warn("shard given up, it is tried again", shard, epoch, zap.Int("suppressed", repeats), zap.NamedError("reason", why))
 	}
-	s.k.log.Log(level, "shard given up", zap.String("shard", string(s.shard)), zap.Uint64("epoch", uint64(s.held.Epoch())),
-		zap.NamedError("reason", why))
 }
 
 // end makes the session be over; the first reason counts.
@@ -87,7 +89,7 @@ func (s *session) end(why error) { s.cancel(why) }
 func (s *session) failed() bool {
 	switch why := context.Cause(s.ctx); {
 	case why == nil, errors.Is(why, context.Canceled), errors.Is(why, errConsumerOver),
-		errors.Is(why, errShardEnded), errors.Is(why, cluster.ErrLost):
+		errors.Is(why, errShardEnded), errors.Is(why, errSharedOut), errors.Is(why, cluster.ErrLost):
 		return false
 	}
 	return true

@@ -89,6 +89,8 @@ type Config struct {
 	// ReadFailure is for how long a shard may fail to be read before it is
 	// given up for others. Default 30 s.
 	ReadFailure time.Duration
+	// CallTimeout bounds a call of Kinesis. Default 20 s.
+	CallTimeout time.Duration
 	// StopTimeout bounds the shutdown. Default 10 s.
 	StopTimeout time.Duration
 	Logger      *zap.Logger // default: none
@@ -106,6 +108,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.ReadFailure == 0 {
 		c.ReadFailure = 30 * time.Second
+	}
+	if c.CallTimeout == 0 {
+		c.CallTimeout = 20 * time.Second
 	}
 	if c.StopTimeout == 0 {
 		c.StopTimeout = 10 * time.Second
@@ -131,8 +136,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("MaxRecords %d of stream %s is not within 1 to 10000", c.MaxRecords, c.Stream)
 	case c.PollEvery < 10*time.Millisecond || c.SyncEvery < 10*time.Millisecond:
 		return fmt.Errorf("PollEvery %s and SyncEvery %s of stream %s must be 10ms at least", c.PollEvery, c.SyncEvery, c.Stream)
-	case c.ReadFailure < 0 || c.StopTimeout < 0:
-		return fmt.Errorf("ReadFailure and StopTimeout of stream %s must be positive", c.Stream)
+	case c.ReadFailure < 0 || c.CallTimeout < 0 || c.StopTimeout < 0:
+		return fmt.Errorf("ReadFailure, CallTimeout and StopTimeout of stream %s must be positive", c.Stream)
 	}
 	return nil
 }

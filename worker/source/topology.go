@@ -1,6 +1,7 @@
 package source
 
 import (
+	"maps"
 	"math/big"
 	"slices"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 
+	"github.com/tripgrid/tripgrid/cluster"
 	"github.com/tripgrid/tripgrid/stream"
 )
 
@@ -33,17 +35,23 @@ func (t *topology) recent(maxAge time.Duration) *kinesis.ListShardsOutput {
 	return &out
 }
 
-// set takes a complete list that was asked for at the given time.
-func (t *topology) set(shards []types.Shard, asked time.Time) *kinesis.ListShardsOutput {
+// set takes a complete list that was asked for at the given time, and tells
+// whether it has other shards than the one before.
+func (t *topology) set(shards []types.Shard, asked time.Time) (out *kinesis.ListShardsOutput, changed bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	changed = len(shards) != len(t.shards)
+	for _, s := range shards {
+		_, known := t.shards[stream.ShardID(aws.ToString(s.ShardId))]
+		changed = changed || !known
+	}
 	t.shards = make(map[stream.ShardID]types.Shard, len(shards))
 	for _, s := range shards {
 		t.shards[stream.ShardID(aws.ToString(s.ShardId))] = s
 	}
 	t.out, t.at, t.cached = &kinesis.ListShardsOutput{Shards: shards}, asked, true
-	out := *t.out
-	return &out
+	clone := *t.out
+	return &clone, changed
 }
 
 // doubt makes the next look ask Kinesis.
@@ -51,6 +59,34 @@ func (t *topology) doubt() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.cached = false
+}
+
+// ids are the shards in the list.
+func (t *topology) ids() []stream.ShardID {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Collect(maps.Keys(t.shards))
+}
+
+// active are the shards that should be owned: those that have not ended, but
+// whose listed parents have. It is nil before the first list.
+func (t *topology) active(ended map[stream.ShardID]bool) []cluster.Resource {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.shards == nil {
+		return nil
+	}
+	active := make([]cluster.Resource, 0, len(t.shards))
+	for id, s := range t.shards {
+		waits := slices.ContainsFunc(parentsOf(s), func(p stream.ShardID) bool {
+			_, listed := t.shards[p]
+			return listed && !ended[p]
+		})
+		if !ended[id] && !waits {
+			active = append(active, cluster.Resource(id))
+		}
+	}
+	return active
 }
 
 // listed tells whether the shard is in the list.
