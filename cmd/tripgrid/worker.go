@@ -16,7 +16,7 @@ import (
 )
 
 type workerCmd struct {
-	Role         []string `enum:"ingest,window" default:"ingest,window" help:"What to do: ingest reads shards into the log, window aggregates the log; both by default."`
+	Role         []string `enum:"ingest,window" default:"ingest,window" env:"TRIPGRID_ROLE" help:"What to do: ingest reads shards into the log, window aggregates the log; both by default."`
 	ExitWhenDone bool     `help:"Exit once the replay in the stream is at its end, and every result stored and checkpointed."`
 
 	Job        settings.Job        `embed:""`
