@@ -34,6 +34,7 @@ func TestServices(t *testing.T) {
 		{"killed", killed},
 		{"dynamodb-frozen", dynamoDBFrozen},
 		{"too-many-requests", tooManyRequests},
+		{"nats-killed", natsKilled},
 		{"mapping-conflict", mappingConflict},
 		{"plain", plain},
 	} {
@@ -122,6 +123,27 @@ func dynamoDBFrozen(s *site) {
 		s.t.Error("all results were stored before the table answered again")
 	}
 	proxy.Freeze(false)
+	s.mustEndExact()
+}
+
+// natsKilled: the partition log is gone for 10 s.
+func natsKilled(s *site) {
+	own := testservers.NATS(s.t, testservers.NATSConfig{})
+	s.nats = own.URL
+	s.setup()
+	s.workers()
+	s.produce(25 * time.Second)
+	s.untilFlowing()
+	own.Kill()
+	n := s.checkpoint()
+	s.hold(10 * time.Second)
+	if now := s.checkpoint(); now > n {
+		s.t.Errorf("checkpoint %s came to be without a log, %s was the newest", now, n)
+	}
+	if s.stored() == len(s.load.want) {
+		s.t.Error("all results were stored before the log was back")
+	}
+	own.Restart(s.t)
 	s.mustEndExact()
 }
 

@@ -35,7 +35,7 @@ const (
 )
 
 // workersOf is how many workers of each role a job has.
-var workersOf = map[string]int{"ingest": 2, "window": 1}
+var workersOf = map[string]int{"ingest": 2, "window": 2}
 
 // cloud is the servers that stand in for AWS, OpenSearch and the NATS cluster.
 type cloud struct {
@@ -132,8 +132,8 @@ type site struct {
 	job   string
 	dir   string
 	load  *load
-	// kinesis, dynamodb, s3 and opensearch are what the processes are told.
-	kinesis, dynamodb, s3, opensearch string
+	// What the processes are told.
+	kinesis, dynamodb, nats, s3, opensearch string
 	// node is the OpenSearch that the test itself asks.
 	node  string
 	store checkpoint.Store
@@ -143,8 +143,8 @@ type site struct {
 // newSite makes the stream of a job; the test's name is the job's.
 func newSite(t *testing.T, c *cloud, l *load, job string) *site {
 	t.Helper()
-	s := &site{t: t, cloud: c, job: job, dir: t.TempDir(), load: l,
-		kinesis: c.kinesis.URL, dynamodb: c.dynamodb.URL, s3: c.s3.URL, opensearch: c.opensearch.URL, node: c.opensearch.URL}
+	s := &site{t: t, cloud: c, job: job, dir: t.ArtifactDir(), load: l,
+		kinesis: c.kinesis.URL, dynamodb: c.dynamodb.URL, nats: c.nats.URL, s3: c.s3.URL, opensearch: c.opensearch.URL, node: c.opensearch.URL}
 	client, err := source.NewKinesisClient(t.Context(), c.kinesis.URL, region, credentials.NewStaticCredentialsProvider("key", "secret", ""))
 	if err != nil {
 		t.Fatal(err)
@@ -192,7 +192,7 @@ func (s *site) worker(name, role string) *member {
 	s.t.Helper()
 	return s.cast.start(s.t, name, s.dir,
 		"worker", "--role", role, "--exit-when-done", "--job", s.job, "--partitions", "4", "--aws-region", region,
-		"--kinesis-stream", s.job, "--kinesis-endpoint", s.kinesis, "--nats-url", s.cloud.nats.URL,
+		"--kinesis-stream", s.job, "--kinesis-endpoint", s.kinesis, "--nats-url", s.nats,
 		"--leases-table", s.job, "--leases-endpoint", s.dynamodb, "--leases-failover", "5s",
 		"--snapshots-url", s.snapshots(), "--snapshots-endpoint", s.s3, "--checkpoint-interval", "1s",
 		"--results-url", s.opensearch)
