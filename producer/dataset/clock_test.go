@@ -87,6 +87,7 @@ func TestClockAsNaively(t *testing.T) {
 
 // The ends of all years, where package time's stretches end for no reason.
 func TestClockEndOfYear(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"America/New_York", "Europe/London", "Australia/Lord_Howe", "America/St_Johns"} {
 		clock, err := newClock(name)
 		if err != nil {

@@ -59,6 +59,7 @@ func packed(t testing.TB) map[string]string {
 
 // Every compression is known by its content, and pieces may follow each other.
 func TestOpenEveryCompression(t *testing.T) {
+	t.Parallel()
 	for name, content := range packed(t) {
 		if f := open(t, write(t, "trips.csv", content)); f.Len() != 1 || all(t, f)[0] != oneTrip {
 			t.Errorf("%s: got %+v", name, all(t, f))

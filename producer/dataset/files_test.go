@@ -91,6 +91,7 @@ const (
 )
 
 func TestOpenEveryLayout(t *testing.T) {
+	t.Parallel()
 	layouts := map[string]string{
 		"yellow 2009": yellow2009, "yellow 2014": yellow2014, "yellow 2015": yellow2015, "green 2013": green2013,
 		"FOIL trips": foilTrips, "FOIL merged": foilMerged, "DEBS 2015": debs2015, "JSON": jsonLine,
@@ -122,6 +123,7 @@ func TestOpenEveryLayout(t *testing.T) {
 
 // One file with everything in it.
 func TestOpenCountsWhatIsBad(t *testing.T) {
+	t.Parallel()
 	content := "\ufeff" + debs2015 + // 1
 		"what is this?\n" + // 2 format
 		strings.Replace(debs2015, "58.33", "58.33,extra", 1) + // 3 format
@@ -268,6 +270,7 @@ func TestOpenLongLines(t *testing.T) {
 }
 
 func TestOpenTellsProgress(t *testing.T) {
+	t.Parallel()
 	one, two := write(t, "1", strings.Repeat(debs2015, 40_000)), write(t, "2", debs2015+"x\n")
 	var reports []Report
 	paths := []string{one, two}
@@ -289,8 +292,9 @@ func TestOpenTellsProgress(t *testing.T) {
 
 // The in-memory sort is stable, whatever the order and the number of ties.
 func TestTableSort(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		n := rapid.IntRange(1, 3*chunkTrips/2).Draw(t, "trips")
+		n := rapid.IntRange(1, 3*chunkTrips).Draw(t, "trips")
 		times := rapid.Int64Range(1, 1_000_000).Draw(t, "times")
 		random := newRandom(rapid.Uint64().Draw(t, "seed"), 0)
 		var got table

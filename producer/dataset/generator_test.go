@@ -20,6 +20,7 @@ func mustGenerate(t testing.TB, opt GeneratorOptions) Dataset {
 }
 
 func TestGeneratorIsADataset(t *testing.T) {
+	t.Parallel()
 	for _, opt := range []GeneratorOptions{
 		{},
 		{Seed: 1, Trips: 1},
@@ -35,6 +36,7 @@ func TestGeneratorIsADataset(t *testing.T) {
 }
 
 func TestGeneratorIsAPureFunction(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		opt := GeneratorOptions{
 			Seed:   rapid.Uint64().Draw(rt, "seed"),
@@ -69,6 +71,7 @@ func TestGeneratorIsAPureFunction(t *testing.T) {
 
 // A later start leaves out what comes before and changes nothing else.
 func TestGeneratorStartOnlyCuts(t *testing.T) {
+	t.Parallel()
 	day := all(t, mustGenerate(t, GeneratorOptions{Seed: 9}))
 	start := DefaultStart.Add(7*time.Hour + 13*time.Minute)
 	rest := all(t, mustGenerate(t, GeneratorOptions{Seed: 9, Start: start, Duration: 5 * time.Hour}))
@@ -96,6 +99,7 @@ func TestGeneratorNeverChanges(t *testing.T) {
 }
 
 func TestGeneratorHasTheShapeOfNewYork(t *testing.T) {
+	t.Parallel()
 	d := mustGenerate(t, GeneratorOptions{Seed: 1, Duration: 7 * 24 * time.Hour, PerDay: 60_000})
 	fence, err := trip.GeofenceByName(trip.GeofenceBBox)
 	if err != nil {

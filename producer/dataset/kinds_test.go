@@ -1,15 +1,36 @@
 package dataset
 
 import (
+	"bytes"
+	"io"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
+
 	"github.com/tripgrid/tripgrid/trip"
 )
 
+// zstd17 is a header of as many columns as DEBS has, packed.
+func zstd17(t *testing.T) string {
+	var buf bytes.Buffer
+	w, err := zstd.NewWriter(&buf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(w, strings.Replace(yellow2019, ",congestion_surcharge", "", 1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return buf.String()
+}
+
 // What a file is, is said; and the times of what is valid in it.
 func TestReportSaysFormatAndSpan(t *testing.T) {
+	t.Parallel()
 	ride := "6,START,2014-05-06 07:08:09,1970-01-01 00:00:00,-73.985,40.75,-73.7825,40.644,1,2,3\n"
 	for want, content := range map[string]string{
 		"CSV with coordinates":       yellow2009,
@@ -17,6 +38,7 @@ func TestReportSaysFormatAndSpan(t *testing.T) {
 		"CSV with zone ids in gzip":  zipped(t, yellow2019),
 		"CSV of DEBS 2015 in bzip2":  packed(t)["bzip2"],
 		"CSV of DEBS 2015 in zstd":   packed(t)["zstd"],
+		"CSV with zone ids in zstd":  zstd17(t),
 		"CSV that lacks columns":     "pickup_datetime\nx\n",
 		"CSV of DEBS 2015":           debs2015,
 		"JSON lines":                 jsonLine + "{\n",

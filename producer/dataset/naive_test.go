@@ -170,6 +170,19 @@ func TestRealZones(t *testing.T) {
 	}
 }
 
+// Other files there are no tables of zones with places, which is said.
+func TestRealZonesRefused(t *testing.T) {
+	dir := filepath.Join(realData(t), "zones")
+	for name, say := range map[string]string{
+		"taxi_zone_location_ids.csv": "there is no column", "taxi_zones.shp": "", "taxi_zones.dbf": "", "taxi_zones.shx": "", "taxi_zones.prj": "",
+	} {
+		_, err := zones.Open(filepath.Join(dir, name))
+		if err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), say) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 const (
 	yellow2019 = "VendorID,tpep_pickup_datetime,tpep_dropoff_datetime,passenger_count,trip_distance,RatecodeID," +
 		"store_and_fwd_flag,PULocationID,DOLocationID,payment_type,fare_amount,extra,mta_tax,tip_amount,tolls_amount," +

@@ -99,6 +99,7 @@ func zoneTrip() trip.Trip {
 }
 
 func TestOpenEveryParquetLayout(t *testing.T) {
+	t.Parallel()
 	const pickup, dropoff = "2014-05-06 07:08:09", "2014-05-06 07:20:00"
 	one := oneTrip
 	micros := func(ns int64) int64 { return ns / 1000 }
@@ -129,6 +130,7 @@ func TestOpenEveryParquetLayout(t *testing.T) {
 // A Parquet file in several row groups is the same as its rows in CSV, and the
 // same by the generic reader of the library.
 func TestParquetAsNaively(t *testing.T) {
+	t.Parallel()
 	random := newRandom(7, 0)
 	var rows []yellow2011Row
 	for i := range int64(5000) {
@@ -338,6 +340,7 @@ func TestParquetTellsProgress(t *testing.T) {
 
 // What a file claims and cannot have is refused before memory is taken for it.
 func TestParquetClaims(t *testing.T) {
+	t.Parallel()
 	whole := []byte(parquetFile(t, []yellow2011Row{{Pickup: point(int64(1))}, {From: point(int64(1))}}, parquet.DataPageVersion(1)))
 	f, err := parquet.OpenFile(bytes.NewReader(whole), int64(len(whole)))
 	if err != nil {

@@ -1,9 +1,11 @@
 package dataset
 
 import (
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/tripgrid/tripgrid/trip"
@@ -41,6 +43,7 @@ func realData(t *testing.T) string {
 
 // What the batch oracle says about TLC's files.
 func TestRealFilesAsTheOracleReadsThem(t *testing.T) {
+	t.Parallel()
 	dir := realData(t)
 	for _, row := range []struct {
 		pattern  string
@@ -77,5 +80,76 @@ func TestRealFilesAsTheOracleReadsThem(t *testing.T) {
 			}
 			checkDataset(t, f)
 		})
+	}
+}
+
+// Every file there is either counted by a naive reader in one of these tests, or
+// has no trips and is refused in one sentence.
+func TestRealFilesAreAllKnown(t *testing.T) {
+	t.Parallel()
+	dir := realData(t)
+	counted := map[string]string{
+		"trips-csv/*.csv": "TestRealCSVAsNaively", "trips-foil/*.csv": "TestRealCSVAsNaively", "dirty/*.csv": "TestRealCSVAsNaively",
+		"headers/*.csv": "TestRealCSVAsNaively", "parquet/*.parquet": "TestRealParquetAsNaively", "rides/*.gz": "TestRealRidesAsNaively",
+	}
+	files := map[string]int{}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		name, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		for pattern, by := range counted {
+			if ok, err := filepath.Match(pattern, filepath.ToSlash(name)); ok || err != nil {
+				files[by]++
+				return err
+			}
+		}
+		_, err = Open(t.Context(), []string{path}, Options{})
+		if err == nil || !strings.Contains(err.Error(), "has no valid trip (bad rows: ") || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s is counted by no test, and not refused for having no trips: %v", name, err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := map[string]int{"TestRealCSVAsNaively": 125 + 3 + 1 + 238, "TestRealParquetAsNaively": 3, "TestRealRidesAsNaively": 1}; !maps.Equal(files, want) {
+		t.Errorf("%v files, want %v", files, want)
+	}
+}
+
+// The start of a file alone: its header and a few rows, the last one cut. That
+// is a data set if a row is whole, and else an error that names the file and
+// what its rows lack.
+func TestRealHeadersAlone(t *testing.T) {
+	t.Parallel()
+	paths, err := filepath.Glob(filepath.Join(realData(t), "headers", "*.csv"))
+	if err != nil || len(paths) != 238 {
+		t.Fatal(len(paths), err)
+	}
+	outcomes := map[string]int{}
+	for _, path := range paths {
+		f, err := Open(t.Context(), []string{path}, Options{MemoryTrips: 1000})
+		switch {
+		case err == nil:
+			if f.Report()[0].Span == (Span{}) {
+				t.Errorf("%s: no span", path)
+			}
+			outcomes[f.Report()[0].Format]++
+			f.Close()
+		case strings.Contains(err.Error(), filepath.Base(path)+" has no valid trip (bad rows: ") && !strings.Contains(err.Error(), "\n"):
+			outcomes["no valid trip"]++
+		default:
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	t.Log(outcomes)
+	for _, kind := range []string{"CSV with coordinates", "CSV with zone ids", "no valid trip"} {
+		if outcomes[kind] == 0 {
+			t.Errorf("no file is %q: %v", kind, outcomes)
+		}
 	}
 }

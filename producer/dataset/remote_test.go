@@ -18,6 +18,7 @@ import (
 // The same files make the same data set, wherever they are; what is fetched is
 // read at any place, as Parquet needs, and nothing of it stays.
 func TestOpenRemote(t *testing.T) {
+	t.Parallel()
 	random := newRandom(9, 0)
 	var rows []yellow2011Row
 	for range 3000 {

@@ -96,15 +96,20 @@ func (r *rows) readRow(number int64, line []byte, t *trip.Trip) (outcome, trip.R
 		return r.readRide(number, line, cells, t)
 	}
 	reason := r.readCells(cells, t)
-	if reason == "" {
-		return isTrip, ""
+	if reason != "" {
+		if header := parseHeader(cells); header != nil {
+			r.layout = header
+			r.found |= header.kind()
+			return isHeader, ""
+		}
 	}
-	if header := parseHeader(cells); header != nil {
-		r.layout = header
-		r.found |= header.kind()
-		return isHeader, ""
+	if r.layout != nil && r.layout.debs {
+		r.found |= kindDEBS
 	}
-	return isBad, reason
+	if reason != "" {
+		return isBad, reason
+	}
+	return isTrip, ""
 }
 
 // readCells reads a CSV row by the layout at hand. The first row that has the
@@ -115,7 +120,6 @@ func (r *rows) readCells(cells [][]byte, t *trip.Trip) trip.Reason {
 			return trip.ReasonFormat
 		}
 		r.layout = debs
-		r.found |= kindDEBS
 	}
 	at := &r.layout.at
 	needed := r.layout.needed()

@@ -24,6 +24,7 @@ func checkEmpty(t *testing.T, dir string) {
 
 // On disk or in memory: the same order, the same digest, the same report.
 func TestOpenSortsOnDisk(t *testing.T) {
+	t.Parallel()
 	random := newRandom(3, 0)
 	var paths []string
 	dir := t.TempDir()
@@ -84,6 +85,7 @@ func TestOpenSortsOnDisk(t *testing.T) {
 
 // The merge is a stable sort, in however many passes.
 func TestSorterIsStable(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(1, 4000).Draw(t, "trips")
@@ -120,6 +122,7 @@ func TestSorterIsStable(t *testing.T) {
 
 // What the disk changes is noticed: while merging, and while reading.
 func TestSorterDamage(t *testing.T) {
+	t.Parallel()
 	fill := func() *sorter {
 		s := newSorter(1500, t.TempDir())
 		for i := range int64(5000) {

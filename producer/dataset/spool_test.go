@@ -21,6 +21,7 @@ func spoolOf(t *testing.T, d Dataset) (path string) {
 }
 
 func TestSpoolReadsBack(t *testing.T) {
+	t.Parallel()
 	for _, n := range []int64{1, 2, blockTrips - 1, blockTrips, blockTrips + 1, 5*blockTrips + 17} {
 		want := mustGenerate(t, GeneratorOptions{Seed: 7, Trips: n})
 		path := spoolOf(t, want)
@@ -66,6 +67,7 @@ func TestSpoolReplacesAFile(t *testing.T) {
 
 // Any byte that is changed, and any cut, is noticed.
 func TestSpoolRefusesDamage(t *testing.T) {
+	t.Parallel()
 	path := spoolOf(t, mustGenerate(t, GeneratorOptions{Trips: blockTrips + 5}))
 	good, err := os.ReadFile(path)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	chunkShift = 16
+	chunkShift = 12
 	chunkTrips = 1 << chunkShift
 )
 
