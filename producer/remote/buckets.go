@@ -25,7 +25,7 @@ type buckets struct {
 func alone(o *s3.Options) { o.Retryer = aws.NopRetryer{} }
 
 // find implements place.
-func (b *buckets) find(ctx context.Context, name string) ([]Object, error) {
+func (b *buckets) find(ctx context.Context, name string, alive func()) ([]Object, error) {
 	bucket, key, _ := strings.Cut(strings.TrimPrefix(name, "s3://"), "/")
 	if bucket == "" {
 		return nil, permanent("it names no bucket: write s3://bucket/prefix/")
@@ -42,7 +42,7 @@ func (b *buckets) find(ctx context.Context, name string) ([]Object, error) {
 	} else if key != "" && !strings.HasSuffix(key, "/") {
 		return b.one(ctx, bucket, key)
 	}
-	objects, err := b.list(ctx, bucket, key, pattern)
+	objects, err := b.list(ctx, bucket, key, pattern, alive)
 	if err != nil || len(objects) > 0 {
 		return objects, err
 	}
@@ -64,7 +64,7 @@ func (b *buckets) ready(ctx context.Context) (err error) {
 }
 
 // list returns the objects under a prefix that match a pattern, if there is one.
-func (b *buckets) list(ctx context.Context, bucket, prefix, pattern string) (objects []Object, err error) {
+func (b *buckets) list(ctx context.Context, bucket, prefix, pattern string, alive func()) (objects []Object, err error) {
 	in := &s3.ListObjectsV2Input{Bucket: &bucket}
 	if prefix != "" {
 		in.Prefix = &prefix
@@ -74,6 +74,7 @@ func (b *buckets) list(ctx context.Context, bucket, prefix, pattern string) (obj
 		if err != nil {
 			return nil, b.refused(err, bucket, "s3:ListBucket", "")
 		}
+		alive()
 		for i := range page.Contents {
 			found := &page.Contents[i]
 			key, size := aws.ToString(found.Key), aws.ToInt64(found.Size)

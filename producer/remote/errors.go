@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"syscall"
 	"time"
@@ -191,6 +192,7 @@ func explain(err error) error {
 	var silent errSilent
 	var cut errCut
 	var disk *fs.PathError
+	var link *os.LinkError
 	var dns *net.DNSError
 	var dial *net.OpError
 	switch {
@@ -199,7 +201,7 @@ func explain(err error) error {
 		return err
 	case errors.As(err, &disk) && errors.Is(err, syscall.ENOSPC):
 		return fmt.Errorf("%w: free space there, or name another folder", err)
-	case errors.As(err, &disk):
+	case errors.As(err, &disk), errors.As(err, &link):
 		return fmt.Errorf("%w: name a folder that can be written", err)
 	case errors.Is(err, http.ErrSchemeMismatch):
 		return errors.New("the server does not speak TLS: begin the address with http://")

@@ -25,8 +25,9 @@ type Object struct {
 
 // place is a kind of server that has objects.
 type place interface {
-	// find returns what a URL means, 1 or more objects.
-	find(ctx context.Context, url string) ([]Object, error)
+	// find returns what a URL means, 1 or more objects. It calls alive whenever
+	// the server has answered.
+	find(ctx context.Context, url string, alive func()) ([]Object, error)
 	// open reads an object from an offset on. With a version, it is of that
 	// version: an answer in another one begins at 0, or is errChanged.
 	open(ctx context.Context, o *Object, offset int64, version string) (answer, error)
@@ -75,8 +76,8 @@ func (c *Client) Find(ctx context.Context, name string) ([]Object, error) {
 		return nil, fmt.Errorf("read trips of %s: nothing is known of %s://: give a path, an https:// URL or s3://bucket/prefix/", display(name), scheme)
 	}
 	var objects []Object
-	err := c.try(ctx, func(ctx context.Context, _ func(int)) (err error) {
-		objects, err = p.find(ctx, name)
+	err := c.try(ctx, func(ctx context.Context, came func(int)) (err error) {
+		objects, err = p.find(ctx, name, func() { came(0) })
 		return err
 	})
 	if err != nil {

@@ -471,6 +471,31 @@ func TestCache(t *testing.T) {
 	}
 }
 
+// A listing may take longer than a request may be silent; a folder that cannot be
+// written is named.
+func TestSlowListingAndBadFolder(t *testing.T) {
+	f := newFakeS3(t, map[string]string{"1": "", "2": "", "3": "", "4": "", "5": "", "6": "", "7": "", "8": ""})
+	f.fault = func(int, string, http.ResponseWriter, *http.Request) bool {
+		time.Sleep(100 * time.Millisecond)
+		return false
+	}
+	cfg := using(f)
+	cfg.Timeout, cfg.Attempts = 300*time.Millisecond, 1
+	c, err := New(cfg, filepath.Join(t.TempDir(), "absent"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := c.Find(t.Context(), "s3://bucket/")
+	if err != nil || len(found) != 8 {
+		t.Fatalf("%d objects, %v", len(found), err)
+	}
+	fetch := c.Fetch(t.Context(), found)
+	defer fetch.Close()
+	if _, err := fetch.Next(t.Context(), func() {}); err == nil || !strings.Contains(err.Error(), "absent/tripgrid-fetch-") || !strings.Contains(err.Error(), "name a folder that can be written") {
+		t.Errorf("an absent folder: %v", err)
+	}
+}
+
 // Reading ahead is bounded by files and by bytes, and closing ends it.
 func TestAhead(t *testing.T) {
 	objects := map[string]string{}

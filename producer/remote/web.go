@@ -15,7 +15,7 @@ type web struct{ client *http.Client }
 
 // find asks for the size and the version. A server that does not answer that
 // question may yet answer open's.
-func (w *web) find(ctx context.Context, link string) ([]Object, error) {
+func (w *web) find(ctx context.Context, link string, _ func()) ([]Object, error) {
 	o := Object{Name: display(link), URL: link, Size: -1}
 	u, err := url.Parse(link)
 	if err != nil || u.Host == "" {
