@@ -93,7 +93,7 @@ func SavedObjects(o Options, d Dashboard) ([]byte, error) {
 	for _, l := range d.Lines {
 		title := "Trip duration to the airports"
 		p.add("visualization", "lines-"+l.Query+"-"+l.Average, width, high,
-			p.visualisation("", title, "vega", object{"spec": text(l.spec(AliasName(o.Prefix, o.serve(), l.Query)))}, nil))
+			p.visualisation("", title, "vega", object{"spec": text(l.spec(p.alias(l.Query)))}, nil))
 	}
 	p.add("visualization", "late-by-query", width, low, p.visualisation(sink.LateQuery, "Late trips by query", "table", tableParams, []object{
 		metric("1", "count", "", "Late trips"), metric("3", "max", "late_ms", "Latest by, ms"), terms("2", "late_for", "Query"),
@@ -133,7 +133,9 @@ type page struct {
 // Dashboards 1, 2 and 3 have the same ones, from before they left Kibana.
 var migrations = map[string]string{"index-pattern": "7.6.0", "visualization": "7.10.0", "search": "7.9.3", "dashboard": "7.9.3"}
 
-func (p *page) id(name string) string { return "tripgrid-" + AliasName(p.o.Prefix, p.o.serve(), name) }
+func (p *page) alias(query string) string { return AliasName(p.o.Prefix, p.o.serve(), query) }
+
+func (p *page) id(name string) string { return "tripgrid-" + p.alias(name) }
 
 // object writes one line.
 func (p *page) object(kind, id string, attributes object, references []object) {
@@ -156,7 +158,7 @@ func text(v any) string {
 // indexPattern leaves the fields out: Dashboards reads them from the mapping
 // when the pattern is used for the first time.
 func (p *page) indexPattern(query string) {
-	a := object{"title": AliasName(p.o.Prefix, p.o.serve(), query)}
+	a := object{"title": p.alias(query)}
 	if f := timeField(query); f != "" {
 		a["timeFieldName"] = f
 	}
@@ -182,7 +184,7 @@ type content struct {
 }
 
 func (p *page) visualisation(query, title, kind string, params object, aggs []object) content {
-	title = p.o.serve() + ": " + title
+	title = p.alias("") + ": " + title
 	source, references := p.source(query)
 	return content{object{
 		"title": title, "description": "", "version": 1, "uiStateJSON": "{}", "kibanaSavedObjectMeta": source,
@@ -193,7 +195,7 @@ func (p *page) visualisation(query, title, kind string, params object, aggs []ob
 func (p *page) search(query, title string, sort [][]string, columns ...string) content {
 	source, references := p.source(query)
 	return content{object{
-		"title": p.o.serve() + ": " + title, "description": "", "version": 1, "hits": 0, "columns": columns, "sort": sort,
+		"title": p.alias("") + ": " + title, "description": "", "version": 1, "hits": 0, "columns": columns, "sort": sort,
 		"kibanaSavedObjectMeta": source,
 	}, references}
 }
@@ -217,7 +219,7 @@ func (p *page) add(kind, name string, w, h int, c content) {
 func (p *page) dashboard(d Dashboard) {
 	source, _ := p.source("")
 	p.object("dashboard", p.id(""), object{
-		"title": "tripgrid " + p.o.serve(), "description": "Pick-ups, trips to the airports, late trips and dead letters", "hits": 0, "version": 1,
+		"title": "tripgrid " + p.alias(""), "description": "Pick-ups, trips to the airports, late trips and dead letters", "hits": 0, "version": 1,
 		"panelsJSON": text(p.panels), "optionsJSON": text(object{"hidePanelTitles": false, "useMargins": true}),
 		"timeRestore": true, "timeFrom": orDefault(d.From, "now-20y"), "timeTo": orDefault(d.To, "now+1y"),
 		"refreshInterval": object{"pause": false, "value": 30_000}, "kibanaSavedObjectMeta": source,

@@ -165,23 +165,18 @@ func search(t *testing.T, at string, all objects, s saved) json.RawMessage {
 	if f := pattern.Attributes.TimeFieldName; f != "" {
 		must = append(must, within(f))
 	}
-	switch {
-	case s.Type == "search":
+	if s.Type == "search" {
 		body["size"] = 500
 		sort := []dsl{}
 		for _, by := range s.Attributes.Sort {
 			sort = append(sort, dsl{by[0]: dsl{"order": by[1]}})
 		}
 		body["sort"] = sort
-	default:
-		v, err := s.visState()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if v.Type != "vega" {
-			body["aggs"] = classic(t, v.Aggs)
-			break
-		}
+	} else if v, err := s.visState(); err != nil {
+		t.Fatal(err)
+	} else if v.Type != "vega" {
+		body["aggs"] = classic(t, v.Aggs)
+	} else {
 		u, err := v.vegaURL()
 		if err != nil || !u.Context {
 			t.Fatal(u, err)

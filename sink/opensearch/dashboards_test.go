@@ -196,10 +196,10 @@ func walkAggs(v any, aggregation string, see func(field, purpose string)) {
 		return
 	}
 	for key, inner := range m {
-		switch {
-		case key == "field":
+		switch key {
+		case "field":
 			see(inner.(string), aggregation)
-		case key == "value" || key == "weight": // of weighted_avg
+		case "value", "weight": // of weighted_avg
 			walkAggs(inner, aggregation, see)
 		default:
 			walkAggs(inner, key, see)

@@ -44,4 +44,12 @@
 // aliases, `<prefix><name>` and `<prefix><name>.<query>`, which [Client.Setup]
 // can move from one job to another in one step. docs/format/index.md has the
 // fields of each.
+//
+// # Dashboards
+//
+// [SavedObjects] makes what OpenSearch Dashboards needs to show a job: index
+// patterns over its aliases, and one dashboard with a map, lines, late trips and
+// dead letters. It is a pure function; [ImportDashboards] sends what it made.
+// Neither has met a real OpenSearch Dashboards: tests run every request that the
+// panels make against a real node, and the import against a fake.
 package opensearch

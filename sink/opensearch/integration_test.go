@@ -7,8 +7,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -49,7 +47,6 @@ func TestNode(t *testing.T) {
 	t.Run("taken name", func(t *testing.T) { testTakenName(t, at) })
 	t.Run("stale versions and blocks", func(t *testing.T) { testBlocks(t, at) })
 	t.Run("dashboards", func(t *testing.T) { testDashboards(t, at) })
-	t.Run("rate", func(t *testing.T) { testRate(t, at) })
 }
 
 func testSetup(t *testing.T, at string) {
@@ -246,65 +243,4 @@ func testBlocks(t *testing.T, at string) {
 	defer ask(t, http.MethodPut, at+"/_cluster/settings", `{"transient":{"action.auto_create_index":null}}`, nil)
 	_, err = newSink(t, at, opensearch.SinkConfig{Job: "absent"}).Write(t.Context(), samples("absent", 1))
 	wantError(t, err, "index_not_found_exception")
-}
-
-// testRate measures how fast documents go through a Pending into the node, and
-// whose processor time it takes. It logs, because machines differ.
-func testRate(t *testing.T, at string) {
-	if _, err := connect(t, at).Setup(t.Context(), options("rate")); err != nil {
-		t.Fatal(err)
-	}
-	p, err := sink.NewPending(newSink(t, at, opensearch.SinkConfig{Job: "rate"}), sink.PendingConfig{Writers: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	var wg sync.WaitGroup
-	wg.Go(func() { _ = p.Run(ctx) })
-	defer wg.Wait()
-	defer cancel()
-	const rounds, each = 5, 40_000
-	for round := range rounds {
-		docs := make([]sink.Document, each)
-		for i := range docs {
-			docs[i] = pickup("rate", int64(round*100+i/500)*600, i%500, uint64(round)<<32|uint64(i))
-		}
-		begin, ours, theirs := time.Now(), ourCPU(t), nodeCPU(t, at)
-		p.Add(0, docs)
-		if err := p.Flush(ctx); err != nil {
-			t.Fatal(err)
-		}
-		took := time.Since(begin)
-		t.Logf("%.0f documents/s; processor time a document: %v here, %v in the node; it used %.0f%% of a core",
-			each/took.Seconds(), (ourCPU(t)-ours)/each, (nodeCPU(t, at)-theirs)/each, 100*(nodeCPU(t, at)-theirs).Seconds()/took.Seconds())
-	}
-	if st := p.Stats(); st.Rejected != 0 || st.Written != rounds*each {
-		t.Errorf("%+v", st)
-	}
-}
-
-func ourCPU(t *testing.T) time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-func nodeCPU(t *testing.T, at string) time.Duration {
-	var stats struct {
-		Nodes map[string]struct {
-			Process struct {
-				CPU struct {
-					Total int64 `json:"total_in_millis"`
-				} `json:"cpu"`
-			} `json:"process"`
-		} `json:"nodes"`
-	}
-	ask(t, http.MethodGet, at+"/_nodes/stats/process", "", &stats)
-	var sum int64
-	for _, n := range stats.Nodes {
-		sum += n.Process.CPU.Total
-	}
-	return time.Duration(sum) * time.Millisecond
 }
