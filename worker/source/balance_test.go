@@ -368,3 +368,32 @@ func TestKinesisHangs(t *testing.T) {
 	p := w.start("f/a", client, func(c *Config, _ *cluster.Options, _ *process) { c.CallTimeout = 300 * time.Millisecond })
 	w.await("it reads", func() bool { return w.reading(p) == 1 })
 }
+
+// Stopping is bounded and in order while the lease table is frozen.
+func TestStopWhileTheLeaseTableIsFrozen(t *testing.T) {
+	t.Parallel()
+	_, client := newFake(t, keyspace(4)...)
+	w := newWorld(t)
+	table := newIcy(w.table)
+	w.table = table
+	p := w.start("f/a", client)
+	w.await("it reads", func() bool { return w.reading(p) == 4 })
+	table.freeze()
+	began := time.Now()
+	p.cancel()
+	if err := <-p.done; err != nil {
+		t.Error(err)
+	}
+	p.stopd = true
+	if d := time.Since(began); d > 2*releaseTime {
+		t.Errorf("stopping took %s", d)
+	}
+	w.do(func() {
+		for _, h := range w.opened {
+			if !h.closed {
+				t.Errorf("the handler of %s is not closed", h.shard)
+			}
+		}
+	})
+	table.thaw()
+}
