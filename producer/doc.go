@@ -70,6 +70,13 @@
 // repeats arrive, never a gap. A state file of other data, another job, stream
 // or Seek is refused.
 //
+// # Dry run
+//
+// [Summarize] reads a data set without sending it: what the files are, which rows
+// are bad and why, and how many records and shards a replay at a given speed
+// takes. The estimate follows the pacing above: the busiest ten seconds decide
+// the shards, the trips of a lane in a linger the records.
+//
 // # Parts
 //
 // core is the pure state machine: trips, answers, listings and the time go in;

@@ -108,6 +108,7 @@ type scan struct {
 	trips       int64        // that are replayed
 	seconds     float64      // of event time, from the first drop-off of those to the last
 	bytesATrip  float64
+	peak        float64 // trips in a second of event time, over peakTime
 	bucketTime  float64 // of event time, in seconds
 	bucketTrips []int64
 }
@@ -126,7 +127,9 @@ func scanTrips(ctx context.Context, data dataset.Dataset, from int64, speedup fl
 	start := ends[0].Dropoff
 	// Not in nanoseconds: data may span all of them.
 	sc.seconds = float64(ends[1].Dropoff)/1e9 - float64(start)/1e9
-	sc.bucketTime = max(1e-3, min(sc.seconds, max(speedup*peakSeconds, sc.seconds/maxBuckets)))
+	peakTime := max(1e-3, speedup, min(sc.seconds, speedup*peakSeconds)) // a second of the replay at least
+	peakAt, peakTrips := 0.0, 0
+	sc.bucketTime = max(peakTime, sc.seconds/maxBuckets)
 	sc.bucketTrips = make([]int64, max(1, int(math.Ceil(sc.seconds/sc.bucketTime))))
 	first, last := trip.Trip{Pickup: math.MaxInt64}, trip.Trip{Pickup: math.MinInt64}
 	samples, sampled := max(1, data.Len()/1000), 0
@@ -150,10 +153,16 @@ func scanTrips(ctx context.Context, data dataset.Dataset, from int64, speedup fl
 				encoded = trip.AppendTrip(encoded, t, uint64(index+1), trip.Envelope{Producer: math.MaxUint64, Lane: Lanes - 1, Seq: uint64(index / Lanes)})
 				sampled++
 			}
-			if index >= from {
-				bucket := int((float64(t.Dropoff)/1e9 - float64(start)/1e9) / sc.bucketTime)
-				sc.bucketTrips[min(max(bucket, 0), len(sc.bucketTrips)-1)]++
+			if index < from {
+				continue
 			}
+			since := float64(t.Dropoff)/1e9 - float64(start)/1e9
+			sc.bucketTrips[min(int(since/sc.bucketTime), len(sc.bucketTrips)-1)]++
+			if now := min(math.Floor(since/peakTime), math.Ceil(sc.seconds/peakTime)-1); now > peakAt {
+				peakAt, peakTrips = now, 0
+			}
+			peakTrips++
+			sc.peak = max(sc.peak, float64(peakTrips)/peakTime)
 		}
 		at += int64(n)
 	}
@@ -182,7 +191,7 @@ func (sc *scan) replay(cfg *Config) Replay {
 	} else {
 		r.Seconds = sc.seconds / cfg.Speedup
 		bucket := sc.bucketTime / cfg.Speedup // in seconds of the replay
-		r.PeakTrips = float64(slices.Max(sc.bucketTrips)) / bucket
+		r.PeakTrips = sc.peak * cfg.Speedup
 		n, size := put(r.PeakTrips, full)
 		r.Shards = max(1, int(math.Ceil(max(size/shardBytes, n/shardMaxRecords))))
 		linger := max(cfg.Linger.Seconds(), Lanes/float64(shardRecords*r.Shards))
@@ -231,7 +240,7 @@ func (s *Summary) String() string {
 	fmt.Fprintf(total, "pick-ups\t%s to %s\n", timeText(s.Span.FirstPickup), timeText(s.Span.LastPickup))
 	fmt.Fprintf(total, "drop-offs\t%s\n", spanText(s.Span))
 	r := &s.Replay
-	took := time.Duration(r.Seconds * float64(time.Second)).Round(time.Second)
+	took := secondsText(r.Seconds)
 	if r.Speedup == 0 {
 		fmt.Fprintf(total, "replay\tas fast as the stream takes it: %s into one shard, less into more\n", took)
 	} else {
@@ -298,6 +307,14 @@ func spanText(s dataset.Span) string {
 }
 
 func timeText(t time.Time) string { return t.UTC().Format(time.DateTime) }
+
+// secondsText is "1h2m3s" or "12.5 days".
+func secondsText(seconds float64) string {
+	if days := seconds / (24 * 3600); days >= 2 {
+		return fmt.Sprintf("%.1f days", days)
+	}
+	return time.Duration(seconds * float64(time.Second)).Round(time.Second).String()
+}
 
 // bytesText is "1.4 MB".
 func bytesText(n int64) string {

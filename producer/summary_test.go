@@ -166,6 +166,16 @@ func TestSummaryOfGenerated(t *testing.T) {
 	if err != nil || late.Replay.Records != 0 || late.Replay.Seconds != 0 || late.Replay.Shards != 1 {
 		t.Errorf("behind the end: %v, %+v", err, late)
 	}
+	// Ten busy seconds in a century are found.
+	rare := someTrips(1000, 0)
+	rare[999].Dropoff += 100 * 365 * 24 * int64(time.Hour)
+	busy, err := Summarize(t.Context(), rare, Config{Speedup: 1})
+	if err != nil || busy.Replay.PeakTrips != 99.9 || !strings.Contains(busy.String(), "36500.0 days at 1 times the speed") {
+		t.Errorf("%v: %s", err, busy)
+	}
+	if one, err := Summarize(t.Context(), rare[:1], Config{Speedup: 1}); err != nil || one.Replay.Records != 1 || one.Replay.PeakTrips != 1 || one.Replay.Shards != 1 {
+		t.Errorf("one trip: %v: %+v", err, one)
+	}
 	if _, err := Summarize(t.Context(), data, Config{Speedup: -1}); err == nil {
 		t.Error("a negative speedup")
 	}
