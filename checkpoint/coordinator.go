@@ -14,6 +14,15 @@ import (
 // this one stops.
 var ErrSuperseded = errors.New("another coordinator or generation took over")
 
+// ErrRival is the ErrSuperseded of a coordinator of the same generation. Where
+// one is elected, the elected one may begin anew.
+var ErrRival error = rival{}
+
+type rival struct{}
+
+func (rival) Error() string        { return "another coordinator took over" }
+func (rival) Is(target error) bool { return target == ErrSuperseded }
+
 type phase uint8
 
 const (
@@ -245,7 +254,7 @@ func (c *Coordinator) announced(e Announced) []Action {
 		return []Action{Announce{c.board, c.cur}}
 	}
 	return c.stop(fmt.Errorf("%w: barrier %d was to be announced, %d of coordinator %x is there instead",
-		ErrSuperseded, c.cur.N, e.There.N, e.There.Nonce))
+		ErrRival, c.cur.N, e.There.N, e.There.Nonce))
 }
 
 // backOff sets when a failed action is tried again.

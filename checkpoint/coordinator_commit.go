@@ -60,7 +60,7 @@ func (c *Coordinator) commitAnswered(e CommitAnswered) []Action {
 		return []Action{Report{Failed{e.N, "commit: the swap of HEAD did not land yet"}}}
 	case h.N >= c.cur.N && !c.adopted:
 		return c.stop(fmt.Errorf("%w: checkpoint %d was to be committed on %d, HEAD shows %d by %s",
-			ErrSuperseded, c.cur.N, c.cur.Base, h.N, h.CommitNonce))
+			ErrRival, c.cur.N, c.cur.Base, h.N, h.CommitNonce))
 	case h.N < c.head.N:
 		return c.stop(fmt.Errorf("%w: HEAD went back from checkpoint %d to %d, the store does not keep its promise", ErrSuperseded, c.head.N, h.N))
 	}

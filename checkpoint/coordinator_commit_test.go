@@ -59,7 +59,8 @@ func TestR10StopsOn(t *testing.T) {
 			h := s.head
 			edit(&h)
 			s.step(checkpoint.CommitAnswered{N: 1, Head: h, Version: "other"})
-			if stop := take[checkpoint.Stop](s); !errors.Is(stop.Err, checkpoint.ErrSuperseded) {
+			stop := take[checkpoint.Stop](s)
+			if !errors.Is(stop.Err, checkpoint.ErrSuperseded) || errors.Is(stop.Err, checkpoint.ErrRival) != strings.Contains(name, "by another") {
 				t.Fatal(stop.Err)
 			}
 			if !s.c.Next().IsZero() {

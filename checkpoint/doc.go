@@ -49,7 +49,8 @@
 //
 // The board's barrier key fences coordinators early: who finds another's nonce
 // there, or a HEAD at or above its own n that is not its own, or another
-// generation, stops with ErrSuperseded. A HEAD between base and n is the late
+// generation, stops with ErrSuperseded
+// (ErrRival, if it was a coordinator of the same generation). A HEAD between base and n is the late
 // swap of a predecessor; then n is cancelled and announced anew on it.
 //
 // Coordinator is the pure machine: events and time in, actions out. Service is

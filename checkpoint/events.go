@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -91,19 +92,34 @@ func fire[T any](f func(T), v T) {
 	}
 }
 
-// Logged writes transitions to a log.
+// Logged writes transitions to a log: a failure that repeats itself only once,
+// until a checkpoint completes.
 func Logged(log *zap.Logger) Events {
+	var mu sync.Mutex
+	told := ""
+	news := func(reason string) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		was := told
+		told = reason
+		return reason != was
+	}
 	n := func(n stream.BarrierID) zap.Field { return zap.Uint64("checkpoint", uint64(n)) }
 	return Events{
 		Started: func(b Barrier) {
 			log.Debug("checkpoint announced", n(b.N), zap.Uint64("base", uint64(b.Base)))
 		},
 		Committed: func(c Committed) {
+			news("")
 			log.Info("checkpoint completed", n(c.Manifest.N), zap.Int64("bytes", c.Bytes), zap.Duration("took", c.Took),
 				zap.Uint64("pending", c.Manifest.Pending()), zap.Bool("finished", Finished(c.Manifest)))
 		},
 		Cancelled: func(c Cancelled) { log.Info("checkpoint cancelled", n(c.N), zap.String("reason", c.Reason)) },
-		Failed:    func(f Failed) { log.Error("checkpoint failed", n(f.N), zap.String("reason", f.Reason)) },
+		Failed: func(f Failed) {
+			if news(f.Reason) {
+				log.Warn("checkpoint failed, trying again", n(f.N), zap.String("reason", f.Reason))
+			}
+		},
 		Purged: func(p stream.Partition, below uint64) {
 			log.Debug("log purged", zap.Uint32("partition", uint32(p)), zap.Uint64("below", below))
 		},

@@ -259,7 +259,7 @@ func TestR6SecondCoordinatorSupersedesTheFirst(t *testing.T) {
 	if err := r.board.RequestBarrier(r.ctx, 1); err != nil { // makes the first announce, too
 		t.Fatal(err)
 	}
-	if err := wait(t, done, "end of the first coordinator"); !errors.Is(err, checkpoint.ErrSuperseded) {
+	if err := wait(t, done, "end of the first coordinator"); !errors.Is(err, checkpoint.ErrSuperseded) || !errors.Is(err, checkpoint.ErrRival) {
 		t.Fatalf("the first coordinator ended with %v", err)
 	}
 	r.ackAll(2, 3)

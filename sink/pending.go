@@ -96,8 +96,8 @@ type PendingStats struct {
 	Written   uint64 // confirmed, each version that went out
 	Rejected  uint64 // the store will never take them
 	Retried   uint64 // went out in vain
-	// Failing is the failure that Run is waiting out, or empty; Since is when
-	// the first of the present run of failures came.
+	// Failing is the failure that Run is waiting out while the store takes
+	// nothing, or empty; Since is when the first of the present run of failures came.
 	Failing string
 	Since   time.Time
 }
@@ -254,14 +254,19 @@ func (p *Pending) write(ctx context.Context, batch []*item) (settled bool, err e
 	if err != nil {
 		results = nil
 	}
+	var rejected []int
 	for i, r := range results {
 		if r.Rejected == "" {
 			continue
 		}
-		p.cfg.Log.Warn("result rejected", zap.String("id", docs[i].ID), zap.String("reason", r.Rejected))
+		rejected = append(rejected, i)
 		if p.cfg.Rejected != nil && docs[i].Query != DeadQuery {
 			p.cfg.Rejected(batch[i].partition, docs[i], r.Rejected)
 		}
+	}
+	if len(rejected) > 0 {
+		p.cfg.Log.Error("the store of results refuses documents for good", zap.Int("documents", len(rejected)),
+			zap.String("first", docs[rejected[0]].ID), zap.String("reason", results[rejected[0]].Rejected))
 	}
 	return p.settle(batch, results, err, ctx.Err() != nil)
 }
@@ -286,21 +291,22 @@ func (p *Pending) settle(batch []*item, results []Result, err error, ending bool
 	}
 	p.broadcast()
 	p.stats.Retried += uint64(again)
+	settled = again < len(batch)
 	if err == nil && again > 0 {
 		err = fmt.Errorf("write results: the store put off %d of %d documents", again, len(batch))
 	}
 	switch {
-	case err == nil && p.stats.Failing != "":
+	case settled && p.stats.Failing != "":
 		p.cfg.Log.Info("results are stored again", zap.Duration("after", time.Since(p.stats.Since)))
 		p.stats.Failing, p.stats.Since = "", time.Time{}
-	case err != nil && !ending:
+	case !settled && !ending:
 		if p.stats.Failing == "" {
 			p.stats.Since = time.Now()
 			p.cfg.Log.Warn("results are not stored", zap.Error(err), zap.Int("documents", p.backlog.docs))
 		}
 		p.stats.Failing = err.Error()
 	}
-	return again < len(batch), err
+	return settled, err
 }
 
 // backoff is how long to wait after the n-th failure in a row, counted from 0:

@@ -258,7 +258,6 @@ func newPending(r results, s settings.Results, log *zap.Logger) (*sink.Pending, 
 	pending, err := sink.NewPending(r, sink.PendingConfig{
 		MaxBytes: s.PendingBytes, BatchDocs: s.BatchDocs, BatchBytes: s.BatchBytes, Writers: s.Concurrency, Log: log.Named("sink"),
 		Rejected: func(partition uint32, d sink.Document, reason string) {
-			log.Error("the store of results refused a document", zap.String("id", d.ID), zap.String("reason", reason))
 			if r.deadLetter != nil {
 				pending.Add(partition, []sink.Document{r.deadLetter(d, reason)})
 			}
