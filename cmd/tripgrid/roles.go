@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -154,16 +155,33 @@ func (r *windowRole) join(c *crew) {
 // at once would do no harm (R10), but cancel each other's checkpoints.
 func (r *windowRole) coordinate(ctx context.Context) error {
 	return cluster.Lead(ctx, r.leases, "coordinator", func(ctx context.Context) error {
-		cfg := r.checkpoints
-		var err error
-		if cfg.Floor, err = ingest.HighestBarrier(ctx, r.job.partlog, r.job.spec.ShardIDs()); err != nil {
-			return err
+		for {
+			err := r.lead(ctx)
+			if ctx.Err() != nil || !errors.Is(err, checkpoint.ErrRival) {
+				return err
+			}
+			// Was it this process that slept through its lease, or the other? Soon
+			// the lease tells, and ends ctx, or the other has stopped.
+			r.job.log.Info("another process coordinates, too", zap.Error(err))
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Second):
+			}
 		}
-		s := checkpoint.NewService(cfg, r.job.store, r.job.board, r.job.partlog, r.events)
-		r.coordinator.Store(s)
-		defer r.coordinator.Store(nil)
-		return s.Run(ctx)
 	})
+}
+
+// lead is one life of the coordinator.
+func (r *windowRole) lead(ctx context.Context) error {
+	cfg := r.checkpoints
+	var err error
+	if cfg.Floor, err = ingest.HighestBarrier(ctx, r.job.partlog, r.job.spec.ShardIDs()); err != nil {
+		return err
+	}
+	s := checkpoint.NewService(cfg, r.job.store, r.job.board, r.job.partlog, r.events)
+	r.coordinator.Store(s)
+	defer r.coordinator.Store(nil)
+	return s.Run(ctx)
 }
 
 // requestLast asks for a checkpoint as soon as every partition has applied the

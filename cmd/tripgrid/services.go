@@ -16,6 +16,7 @@ import (
 	sdkdynamodb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+	"github.com/aws/smithy-go/logging"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
@@ -67,6 +68,7 @@ func amazon(ctx context.Context, region, endpoint string) (aws.Config, error) {
 		}
 	}
 	cfg, err := source.AWSConfig(ctx, region, creds)
+	cfg.Logger = logging.Nop{} // errors come back; what else it tells goes past our log
 	if err == nil && cfg.Region == "" {
 		err = errors.New("no AWS region is set: give --aws-region, or set AWS_REGION")
 	}
