@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 // Group is this process's part in sharing resources out among processes. Each
@@ -35,13 +38,41 @@ func (g *Group) Run(ctx context.Context) error {
 		switch {
 		case err == nil:
 			_ = slot.Keep(ctx) // if it is lost, the next one will do
-			g.leases.giveUp(ctx, slot)
 		case ctx.Err() == nil:
 			g.leases.failed(Resource(g.name), err)
+		}
+		if ctx.Err() != nil {
+			g.leave(ctx, slot)
+			return nil
 		}
 		pause(ctx, g.leases.opt.ObserveEvery)
 	}
 	return nil
+}
+
+// leave releases the slot, if there is one, and any other that a write whose
+// answer was lost has left to this process.
+func (g *Group) leave(ctx context.Context, slot *Held) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
+	defer cancel()
+	var failed error
+	if slot != nil {
+		failed = slot.Release(ctx)
+	}
+	views, err := g.leases.Views(ctx)
+	failed = errors.Join(failed, err)
+	for r, v := range views {
+		if v.Lease.Owner == g.leases.opt.Owner && strings.HasPrefix(string(r), g.name+"/") {
+			left, err := g.leases.Acquire(ctx, r, nil, 0)
+			if err == nil {
+				err = left.Release(ctx)
+			}
+			failed = errors.Join(failed, err)
+		}
+	}
+	if failed != nil {
+		g.leases.opt.Logger.Warn("membership not released, it will expire", zap.String("group", g.name), zap.Error(failed))
+	}
 }
 
 // join acquires the lowest slot that is to be had.
