@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,7 +26,7 @@ type member struct {
 	log     string // file of what it says
 	ended   chan struct{}
 	exit    error // valid when ended
-	killed  bool
+	killed  bool  // its end is no surprise
 }
 
 // cast is the processes of a job, in the order of their start.
@@ -82,6 +83,14 @@ func (m *member) kill() {
 	<-m.ended
 }
 
+// signal stops the process (SIGSTOP) or lets it go on (SIGCONT).
+func (m *member) signal(sig syscall.Signal) {
+	m.t.Helper()
+	if err := m.process.Signal(sig); err != nil {
+		m.t.Fatalf("%s: %v", m.name, err)
+	}
+}
+
 // said is what the process has printed.
 func (m *member) said() []byte {
 	data, err := os.ReadFile(m.log)
@@ -112,6 +121,21 @@ func (c *cast) mustRun(t *testing.T) {
 			t.Fatalf("%s ended by itself: %v", m.name, m.exit)
 		}
 	}
+}
+
+// mustFail waits for the end of a process that cannot start, and says why.
+func (m *member) mustFail(want string) {
+	m.t.Helper()
+	select {
+	case <-m.ended:
+	case <-time.After(patience):
+		m.t.Fatalf("%s runs, it should fail: %s", m.name, want)
+	}
+	var exit *exec.ExitError
+	if !errors.As(m.exit, &exit) || exit.ExitCode() != 1 || m.says(want) == 0 {
+		m.t.Fatalf("%s ended with %v, want exit status 1 and %q:\n%s", m.name, m.exit, want, m.said())
+	}
+	m.killed = true
 }
 
 // mustAllRun fails if a worker has ended that was not killed.

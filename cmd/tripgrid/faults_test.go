@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -34,6 +36,7 @@ func TestServices(t *testing.T) {
 		{"killed", killed},
 		{"dynamodb-frozen", dynamoDBFrozen},
 		{"too-many-requests", tooManyRequests},
+		{"paused", paused},
 		{"nats-killed", natsKilled},
 		{"mapping-conflict", mappingConflict},
 		{"plain", plain},
@@ -56,7 +59,8 @@ func plain(s *site) {
 }
 
 // openSearchDown: OpenSearch is killed, and started again after a minute.
-// Checkpoints go on meanwhile, with the documents that wait as a part of them.
+// Checkpoints go on meanwhile, with the documents that wait as a part of them:
+// the workers that had them in memory are killed, too, and none is lost.
 func openSearchDown(s *site) {
 	own := testservers.OpenSearch(s.t, testservers.OpenSearchConfig{HeapMiB: 512})
 	s.opensearch, s.node = own.URL, own.URL
@@ -66,11 +70,18 @@ func openSearchDown(s *site) {
 	before := s.untilFlowing()
 	n := s.checkpoint()
 	own.Kill()
-	s.hold(time.Minute)
+	s.hold(45 * time.Second)
 	if now := s.checkpoint(); now < n+3 {
-		s.t.Errorf("checkpoint %s was the newest when OpenSearch was killed, %s is a minute later", n, now)
+		s.t.Errorf("checkpoint %s was the newest when OpenSearch was killed, %s is 45 s later", n, now)
 	}
+	for _, m := range s.running("window") {
+		m.kill()
+	}
+	s.worker("window-early", "window").mustFail("tripgrid: opensearch at " + own.URL)
+	s.hold(15 * time.Second)
 	own.Restart(s.t)
+	s.worker("window-3", "window")
+	s.worker("window-4", "window")
 	if s.stored() == len(s.load.want) {
 		s.t.Errorf("nothing was left to store: %d documents were there before", before)
 	}
@@ -200,6 +211,39 @@ func killed(s *site) {
 		for _, role := range roles {
 			s.worker(fmt.Sprintf("%s-%d", role, len(s.cast.members)+1), role)
 		}
+	}
+	s.mustEndExact()
+}
+
+// paused: a worker that reads shards and the one that coordinates checkpoints
+// stand still until others have taken over, and then go on as if they still
+// owned what they had.
+func paused(s *site) {
+	s.setup()
+	s.workers()
+	s.produce(30 * time.Second)
+	s.untilFlowing()
+	var still []*member
+	for _, text := range []string{"shard opened", `lease acquired  {"resource": "coordinator"`} {
+		i := slices.IndexFunc(s.running("ingest", "window"), func(m *member) bool { return m.says(text) > 0 })
+		if i < 0 {
+			s.t.Fatalf("no worker says %q", text)
+		}
+		still = append(still, s.running("ingest", "window")[i])
+	}
+	n := s.checkpoint()
+	for _, m := range still {
+		m.signal(syscall.SIGSTOP)
+	}
+	s.await("the others have taken over", func() (int, bool) {
+		now := s.checkpoint()
+		return int(now), now >= n+3
+	})
+	if s.stored() == len(s.load.want) {
+		s.t.Error("all results were stored before the others had taken over")
+	}
+	for _, m := range still {
+		m.signal(syscall.SIGCONT)
 	}
 	s.mustEndExact()
 }

@@ -149,7 +149,7 @@ func newSite(t *testing.T, c *cloud, l *load, job string) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := ensureStream(t.Context(), client, job, 4); err != nil {
+	if err := source.EnsureStream(t.Context(), client, job, 4); err != nil {
 		t.Fatal(err)
 	}
 	if s.store, err = openStore(t.Context(), settings.Snapshots{URL: s.snapshots(), Endpoint: c.s3.URL}, region); err != nil {
