@@ -140,8 +140,22 @@ func fieldMapping(t FieldType) (object, bool) {
 	return nil, false
 }
 
+// fastDates is the one format of dates that OpenSearch has a parser of its own
+// for, since 2.12; that of the default format takes twenty times as long. It has
+// no effect beside another format, so that ranges of a field with it are given
+// in RFC 3339: timestamp, by which people select, keeps the default.
+const fastDates = "rfc3339_lenient"
+
+// hasFastDates tells whether the version is 2.12 or later. A serverless
+// collection has none.
+func (s Server) hasFastDates() bool {
+	var major, minor int
+	_, err := fmt.Sscanf(s.Version, "%d.%d.", &major, &minor)
+	return err == nil && (major > 2 || major == 2 && minor >= 12)
+}
+
 // properties are a query's fields. Field "query" comes from the component template.
-func properties(q Query) object {
+func properties(q Query, on Server) object {
 	p := object{}
 	common := resultFields
 	if q.Name == sink.LateQuery || q.Name == sink.DeadQuery {
@@ -150,12 +164,19 @@ func properties(q Query) object {
 	for _, f := range slices.Concat(common, q.Fields) {
 		p[f.Name], _ = fieldMapping(f.Type)
 	}
+	if on.hasFastDates() {
+		for _, name := range []string{"window_start", "window_end"} {
+			if m, ok := p[name].(object); ok {
+				m["format"] = fastDates
+			}
+		}
+	}
 	return p
 }
 
 // setupVersion is raised with every change of what Setup makes, so that an older
 // tripgrid does not undo a newer one's.
-const setupVersion = 1
+const setupVersion = 2
 
 // meta marks what is ours. Definition is the digest of the rest of the template.
 type meta struct {
@@ -210,9 +231,9 @@ func (o Options) component(serverless bool) object {
 
 // indexTemplate is a query's template. Of two that match an index the one with
 // the longer pattern is right: job "a-b" has indices that "a-*" matches.
-func (o Options) indexTemplate(q Query, serves string) object {
+func (o Options) indexTemplate(q Query, serves string, on Server) object {
 	pattern := o.templateName(q.Name) + "-*"
-	template := object{"mappings": object{"properties": properties(q)}}
+	template := object{"mappings": object{"properties": properties(q, on)}}
 	if serves != "" {
 		template["aliases"] = object{AliasName(o.Prefix, serves, ""): object{}, AliasName(o.Prefix, serves, q.Name): object{}}
 	}

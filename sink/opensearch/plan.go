@@ -120,7 +120,7 @@ func (o Options) plan(st state) (Plan, error) {
 	serves := p.serves()
 	p.template("component template", "/_component_template/", o.componentName(), st.components, o.component(st.serverless))
 	for _, q := range o.all() {
-		p.template("index template", "/_index_template/", o.templateName(q.Name), st.templates, o.indexTemplate(q, serves))
+		p.template("index template", "/_index_template/", o.templateName(q.Name), st.templates, o.indexTemplate(q, serves, st.server))
 	}
 	p.existing()
 	for _, index := range st.taken {
@@ -205,7 +205,7 @@ func (p *planner) template(what, path, name string, there map[string]installed, 
 func (p *planner) existing() {
 	for _, name := range sorted(p.st.indices) {
 		have := p.st.indices[name]
-		want := properties(p.o.queryOf(name))
+		want := properties(p.o.queryOf(name), p.st.server)
 		want["query"] = object{"type": "keyword"}
 		missing := object{}
 		for _, field := range sorted(want) {

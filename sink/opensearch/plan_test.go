@@ -23,11 +23,12 @@ type cluster struct {
 	mappings string
 	noISM    bool
 	refuse   string // a path's part that is answered with 403
+	version  string
 	log      []string
 }
 
 func newCluster(t *testing.T) *cluster {
-	c := &cluster{put: map[string]json.RawMessage{}, mappings: "{}"}
+	c := &cluster{put: map[string]json.RawMessage{}, mappings: "{}", version: "2.19.1"}
 	c.Server = httptest.NewServer(c)
 	t.Cleanup(c.Close)
 	return c
@@ -65,7 +66,7 @@ func (c *cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case p == "/":
-		fmt.Fprint(w, `{"cluster_name":"c","version":{"distribution":"opensearch","number":"2.19.1"}}`)
+		fmt.Fprintf(w, `{"cluster_name":"c","version":{"distribution":"opensearch","number":%q}}`, c.version)
 	case strings.HasPrefix(p, "/_component_template/"):
 		list("/_component_template/", "component_templates", "component_template")
 	case strings.HasPrefix(p, "/_index_template/"):
@@ -138,7 +139,7 @@ func TestSetupStandsInTheWay(t *testing.T) {
 	for _, s := range []struct{ body, says string }{
 		{`{"index_patterns":["x"]}`, "index template taxi-pickup_count that is not tripgrid's"},
 		{`{"_meta":"text"}`, "not tripgrid's"},
-		{`{"_meta":{"managed_by":"tripgrid","setup_version":9,"job":"taxi","query":"pickup_count"}}`, "newer tripgrid (set-up 9, this one has 1)"},
+		{`{"_meta":{"managed_by":"tripgrid","setup_version":9,"job":"taxi","query":"pickup_count"}}`, "newer tripgrid (set-up 9, this one has 2)"},
 	} {
 		c.put[at] = json.RawMessage(s.body)
 		_, log, err := setup(t, c, o)
@@ -188,11 +189,31 @@ func TestTemplate(t *testing.T) {
 		}
 		delete(want, name)
 	}
-	if len(want) != 0 || got.Patterns[0] != "taxi-trip_duration-*" || got.Composed[0] != "taxi.common" || got.Version != 1 ||
+	if len(want) != 0 || got.Patterns[0] != "taxi-trip_duration-*" || got.Composed[0] != "taxi.common" || got.Version != 2 ||
 		got.Template.Aliases["taxi"] == nil || got.Template.Aliases["taxi.trip_duration"] == nil {
 		t.Errorf("%+v, without %v", got, want)
 	}
 	if common := string(c.put["/_component_template/taxi.common"]); !strings.Contains(common, `"dynamic":"strict"`) {
 		t.Error(common)
+	}
+}
+
+// A format of dates that a cluster does not know would be refused.
+func TestDateFormat(t *testing.T) {
+	for version, fast := range map[string]bool{"1.3.2": false, "2.9.0": false, "2.11.1": false, "2.12.0": true, "2.19.1": true, "3.0.0": true, "3.1.0-SNAPSHOT": true} {
+		c := newCluster(t)
+		c.version = version
+		if _, _, err := setup(t, c, options("taxi")); err != nil {
+			t.Fatal(err)
+		}
+		for query, dates := range map[string]int{"pickup_count": 2, "trip_duration": 2, "late": 0, "dead_letter": 0} {
+			if !fast {
+				dates = 0
+			}
+			got := string(c.put["/_index_template/taxi-"+query])
+			if n := strings.Count(got, `"format":"rfc3339_lenient"`); n != dates || got == "" {
+				t.Errorf("version %s: %d dates of query %s have the fast format, want %d", version, n, query, dates)
+			}
+		}
 	}
 }
