@@ -26,7 +26,8 @@ build: ## build bin/tripgrid
 test: ## unit, scenario and end-to-end tests; needs Go alone
 	$(GO) test -timeout 10m $(PKGS)
 
-INTEGRATION ?= ./internal/localkinesis/... ./cluster/dynamodb/... ./checkpoint/s3store/... ./sink/opensearch/...
+INTEGRATION ?= ./internal/testservers ./internal/localkinesis/... ./stream ./cluster/dynamodb ./worker/source \
+	./checkpoint/s3store ./producer/remote ./producer/dataset ./sink/opensearch ./cmd/tripgrid
 
 test-integration: ## our suites against servers that are not ours (needs npm, Java with Maven, Python)
 	$(GO) test -count=1 -p 1 -timeout 15m -tags integration $(INTEGRATION)
@@ -51,7 +52,7 @@ bench: ## benchmarks of the hot paths
 fuzz: ## every fuzz target for a short while (FUZZTIME=30s)
 	@for pkg in $$($(GO) list ./...); do \
 	  for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
-	    echo "== $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $${FUZZTIME:-30s} $$pkg || exit 1; \
+	    echo "== $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzzminimizetime 1x -fuzztime $${FUZZTIME:-30s} $$pkg || exit 1; \
 	  done; \
 	done
 

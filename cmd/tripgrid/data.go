@@ -5,42 +5,58 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
 	"os"
 	"path"
-	"path/filepath"
-	"slices"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/tripgrid/tripgrid/checkpoint"
+	"github.com/tripgrid/tripgrid/checkpoint/s3store"
 	"github.com/tripgrid/tripgrid/producer/dataset"
+	"github.com/tripgrid/tripgrid/producer/remote"
+	"github.com/tripgrid/tripgrid/producer/zones"
 )
 
-// generator describes generated trips.
-type generator struct {
-	Trips int64
-	Seed  uint64
+// input says which trips to replay: files, or a generator where it names none.
+type input struct {
+	paths []string
+	// seed and trips are of the generator.
+	trips    int64
+	seed     uint64
+	timezone string
+	zones    string // a file, or empty
+	// region and endpoint are of S3.
+	region, endpoint string
 }
 
-// openData opens what --data names, or the generator where it names nothing.
-// Files are read and sorted, in the folder where they do not fit in memory.
-func openData(ctx context.Context, dir folder, args []string, gen generator, opt dataset.Options, log *zap.Logger) (dataset.Dataset, error) {
-	if len(args) == 0 {
-		return dataset.Generate(dataset.GeneratorOptions{Seed: gen.Seed, Trips: gen.Trips}), nil
+// openData opens the input. Files are read and sorted, in the folder where they
+// do not fit in memory; what is elsewhere is fetched into the folder.
+func openData(ctx context.Context, dir folder, in input, people io.Writer, log *zap.Logger) (dataset.Dataset, error) {
+	if len(in.paths) == 0 {
+		return dataset.Generate(dataset.GeneratorOptions{Seed: in.seed, Trips: in.trips}), nil
 	}
-	paths, err := resolve(ctx, dir, args)
-	if err != nil {
-		return nil, err
+	progress, clear := readingProgress(people)
+	opt := dataset.Options{
+		Timezone: in.timezone, SpillDir: string(dir), Progress: progress,
+		Remote: remote.Config{Cache: dir.downloads(), S3: func(ctx context.Context) (remote.S3, error) {
+			cfg, err := amazon(ctx, in.region, in.endpoint)
+			if err != nil {
+				return nil, err
+			}
+			return s3store.NewClient(ctx, in.endpoint, cfg.Region, cfg.Credentials)
+		}},
 	}
-	opt.SpillDir = string(dir)
-	files, err := dataset.Open(ctx, paths, opt)
+	if in.zones != "" {
+		var err error
+		if opt.Zones, err = zones.Open(in.zones); err != nil {
+			return nil, err
+		}
+	}
+	files, err := dataset.Open(ctx, in.paths, opt)
+	clear()
 	if err != nil {
 		return nil, err
 	}
@@ -50,6 +66,27 @@ func openData(ctx context.Context, dir folder, args []string, gen generator, opt
 		}
 	}
 	return files, nil
+}
+
+// readingProgress shows on a terminal how far files are read: a line that is
+// drawn over itself. clear takes it away.
+func readingProgress(w io.Writer) (show func(dataset.Report), clear func()) {
+	if !isTerminal(w) {
+		return nil, func() {}
+	}
+	var last time.Time
+	show = func(r dataset.Report) {
+		if time.Since(last) < 200*time.Millisecond {
+			return
+		}
+		last = time.Now()
+		line := fmt.Sprintf("reading %s, file %d of %d: %s trips", path.Base(r.File), r.Index+1, r.Files, grouped(r.Valid))
+		if r.TotalBytes > 0 {
+			line = fmt.Sprintf("%3d%% %s", min(100, 100*r.Bytes/r.TotalBytes), line)
+		}
+		fmt.Fprintf(w, "\r%.79s\x1b[K", line)
+	}
+	return show, func() { fmt.Fprint(w, "\r\x1b[K") }
 }
 
 // spooled replaces a data set of files by its sorted copy in the folder, so
@@ -90,76 +127,6 @@ func identity(d dataset.Dataset, seek time.Time) checkpoint.Data {
 		Digest: hex.EncodeToString(h.Sum(nil)),
 		Trips:  uint64(id.Trips - first),
 	}
-}
-
-// resolve turns arguments into file names: patterns are expanded, URLs fetched.
-func resolve(ctx context.Context, dir folder, args []string) ([]string, error) {
-	var paths []string
-	for _, arg := range args {
-		if strings.HasPrefix(arg, "http://") || strings.HasPrefix(arg, "https://") {
-			name, err := fetch(ctx, dir, arg)
-			if err != nil {
-				return nil, err
-			}
-			paths = append(paths, name)
-			continue
-		}
-		if _, err := os.Stat(arg); err == nil {
-			paths = append(paths, arg)
-			continue
-		}
-		matches, err := filepath.Glob(arg)
-		if err != nil {
-			return nil, fmt.Errorf("--data %s is no valid pattern: %w", arg, err)
-		}
-		if len(matches) == 0 {
-			return nil, fmt.Errorf("--data %s matches no file: check the path", arg)
-		}
-		slices.Sort(matches)
-		paths = append(paths, matches...)
-	}
-	return paths, nil
-}
-
-// fetch downloads a file into the folder, once.
-func fetch(ctx context.Context, dir folder, link string) (_ string, err error) {
-	u, err := url.Parse(link)
-	if err != nil {
-		return "", fmt.Errorf("--data %s is no valid URL: %w", link, err)
-	}
-	sum := sha256.Sum256([]byte(link))
-	name := filepath.Join(dir.downloads(), hex.EncodeToString(sum[:4])+"-"+path.Base(u.Path))
-	if _, err := os.Stat(name); err == nil {
-		return name, nil
-	}
-	if err := os.MkdirAll(dir.downloads(), 0o755); err != nil {
-		return "", fmt.Errorf("download %s: %w", link, err)
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, link, nil)
-	if err != nil {
-		return "", fmt.Errorf("download %s: %w", link, err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return "", fmt.Errorf("download %s: %w", link, err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("download %s: the server answered %s", link, resp.Status)
-	}
-	tmp, err := os.CreateTemp(dir.downloads(), "part-*")
-	if err != nil {
-		return "", fmt.Errorf("download %s: %w", link, err)
-	}
-	defer func() { err = errors.Join(err, removeIfThere(tmp.Name())) }()
-	n, err := io.Copy(tmp, resp.Body)
-	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
-		return "", fmt.Errorf("download %s: %w", link, err)
-	}
-	if resp.ContentLength >= 0 && n != resp.ContentLength {
-		return "", fmt.Errorf("download %s: it ended after %d of %d bytes; start again", link, n, resp.ContentLength)
-	}
-	return name, os.Rename(tmp.Name(), name)
 }
 
 func removeIfThere(name string) error {

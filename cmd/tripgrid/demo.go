@@ -13,13 +13,10 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"golang.org/x/sync/errgroup"
-
-	"github.com/tripgrid/tripgrid/producer/dataset"
-	"github.com/tripgrid/tripgrid/producer/zones"
 )
 
 type demoCmd struct {
-	Data     []string  `placeholder:"PATH|URL" help:"Trips: the TLC's CSV and Parquet files of any year, ride events or JSON lines, plain or compressed; a glob or an http(s) URL works too. Repeatable. Without it trips are generated."`
+	Data     []string  `placeholder:"PATH|URL" help:"Trips: the TLC's CSV and Parquet files of any year, ride events or JSON lines, plain or compressed: files, patterns, https:// URLs, s3:// prefixes. Repeatable. Without it trips are generated."`
 	Timezone string    `placeholder:"ZONE" help:"Time zone of times that do not say theirs, such as America/New_York; UTC by default, like the reference architecture."`
 	Zones    string    `placeholder:"FILE" help:"CSV of where the files' location ids are (LocationID, latitude, longitude); the TLC's taxi zones by default."`
 	Trips    int64     `default:"3000000" help:"How many trips to generate; 3,000,000 are a week of New York."`
@@ -75,13 +72,7 @@ func (c *demoCmd) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	defer closeLog()
-	reading := dataset.Options{Timezone: c.Timezone}
-	if c.Zones != "" {
-		if reading.Zones, err = zones.Open(c.Zones); err != nil {
-			return err
-		}
-	}
-	data, err := openData(ctx, dir, c.Data, generator{c.Trips, c.Seed}, reading, log)
+	data, err := openData(ctx, dir, input{paths: c.Data, trips: c.Trips, seed: c.Seed, timezone: c.Timezone, zones: c.Zones}, std.err, log)
 	if err != nil {
 		return err
 	}

@@ -123,7 +123,7 @@ func TestErrorsOfPeople(t *testing.T) {
 		code int
 		want string
 	}{
-		{[]string{"demo", "--data", filepath.Join(dir, "absent.csv")}, 1, "matches no file"},
+		{[]string{"demo", "--data", filepath.Join(dir, "absent.csv")}, 1, "there is no file"},
 		{[]string{"demo", "--data", empty}, 1, "has no valid trip"},
 		{[]string{"demo", "--profile", "mars"}, 2, "--profile"},
 		{[]string{"demo", "--shards", "0"}, 2, "--shards must be 1 to 256"},

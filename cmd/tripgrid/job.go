@@ -78,7 +78,7 @@ func openJob(ctx context.Context, svc services, spec checkpoint.Spec, queries []
 		if spec.Start == startLatest {
 			spec.Start = time.Now().UTC().Format(time.RFC3339Nano)
 		}
-		if spec.Shards, err = listShards(ctx, svc.kinesis, spec.Stream); err != nil {
+		if spec.Shards, err = firstShards(ctx, svc.kinesis, spec.Stream); err != nil {
 			return nil, err
 		}
 		_, m, err = checkpoint.CreateJob(ctx, svc.store, spec, time.Now(), checkpoint.NewNonce())

@@ -62,7 +62,7 @@ func (c *localCmd) Run(ctx context.Context, std streams) error {
 		if err != nil {
 			return err
 		}
-		if err := ensureStream(ctx, client, c.Stream, c.Shards); err != nil {
+		if err := source.EnsureStream(ctx, client, c.Stream, c.Shards); err != nil {
 			return err
 		}
 		text, err := c.settings(local.Endpoint(), nats.URL())

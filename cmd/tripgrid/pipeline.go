@@ -132,7 +132,7 @@ func (p *pipeline) run(ctx context.Context) error {
 
 // openRoles makes the job if there is none, and every role.
 func (p *pipeline) openRoles(ctx context.Context) error {
-	if err := ensureStream(ctx, p.client, kinesisStream, p.opt.shards); err != nil {
+	if err := source.EnsureStream(ctx, p.client, kinesisStream, p.opt.shards); err != nil {
 		return err
 	}
 	js, err := jetstream.New(p.conn)

@@ -12,12 +12,11 @@ import (
 	"github.com/tripgrid/tripgrid/cmd/tripgrid/settings"
 	"github.com/tripgrid/tripgrid/producer"
 	"github.com/tripgrid/tripgrid/producer/dataset"
-	"github.com/tripgrid/tripgrid/producer/zones"
 )
 
 type produceCmd struct {
 	DryRun  bool `help:"Read the trips and send nothing."`
-	Summary bool `help:"Tell what the files hold: rows, trips, time span, and what was rejected and why."`
+	Summary bool `help:"Tell what the files hold, what was rejected and why, and what the replay asks of the stream."`
 	JSON    bool `help:"Print the summary as JSON."`
 
 	Job      settings.Job      `embed:""`
@@ -27,7 +26,7 @@ type produceCmd struct {
 	Log      settings.Log      `embed:"" prefix:"log-"`
 }
 
-func (c *produceCmd) Run(ctx context.Context, std streams) error {
+func (c *produceCmd) Run(ctx context.Context, std streams) (err error) {
 	log, err := newLogger(std.err, c.Log)
 	if err != nil {
 		return err
@@ -38,13 +37,15 @@ func (c *produceCmd) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	defer unlock()
-	reading := dataset.Options{Timezone: c.Producer.Timezone}
-	if c.Producer.Zones != "" {
-		if reading.Zones, err = zones.Open(c.Producer.Zones); err != nil {
-			return err
-		}
+	in := input{
+		paths: c.Producer.Data, trips: c.Producer.Trips, seed: c.Producer.Seed, timezone: c.Producer.Timezone, zones: c.Producer.Zones,
+		region: c.AWS.Region, endpoint: c.Producer.S3Endpoint,
 	}
-	data, err := openData(ctx, dir, c.Producer.Data, generator{c.Producer.Trips, c.Producer.Seed}, reading, log)
+	refusals := log
+	if c.Summary { // which tells more of them
+		refusals = zap.NewNop()
+	}
+	data, err := openData(ctx, dir, in, std.err, refusals)
 	if err != nil {
 		return err
 	}
@@ -53,8 +54,10 @@ func (c *produceCmd) Run(ctx context.Context, std streams) error {
 			err = errors.Join(err, closer.Close())
 		}
 	}()
-	if c.DryRun {
-		return nil
+	if c.Summary || c.DryRun {
+		if err := c.summarize(ctx, data, std.out); err != nil || c.DryRun {
+			return err
+		}
 	}
 	client, err := kinesisClient(ctx, c.Kinesis, c.AWS.Region)
 	if err != nil {
@@ -87,6 +90,22 @@ func (c *produceCmd) Run(ctx context.Context, std streams) error {
 	default:
 		log.Debug("replay failed", zap.Error(err))
 	}
+	return err
+}
+
+// summarize tells what the data set holds, and what its replay asks of the stream.
+func (c *produceCmd) summarize(ctx context.Context, data dataset.Dataset, out io.Writer) error {
+	s, err := producer.Summarize(ctx, data, producer.Config{Speedup: c.Producer.Speedup, Seek: c.Producer.Seek})
+	switch {
+	case err != nil:
+		return err
+	case c.JSON:
+		return printJSON(out, s)
+	case c.Summary:
+		_, err = s.WriteTo(out)
+		return err
+	}
+	_, err = fmt.Fprintf(out, "%s: %s trips can be replayed; --summary tells more\n", s.Name, grouped(s.Trips))
 	return err
 }
 

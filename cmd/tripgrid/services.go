@@ -9,13 +9,11 @@ import (
 	"net/url"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	sdkdynamodb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
-	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 	"github.com/aws/smithy-go/logging"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -268,37 +266,17 @@ func newPending(r results, s settings.Results, log *zap.Logger) (*sink.Pending, 
 	return pending, err
 }
 
-// ensureStream makes a stream of the embedded Kinesis if there is none.
-func ensureStream(ctx context.Context, client *kinesis.Client, name string, shards int) error {
-	_, err := client.CreateStream(ctx, &kinesis.CreateStreamInput{StreamName: aws.String(name), ShardCount: aws.Int32(int32(shards))})
-	var inUse *types.ResourceInUseException
-	if err != nil && !errors.As(err, &inUse) {
-		return fmt.Errorf("create the stream %s: %w", name, err)
+// firstShards are those that a job begins with: what others continue is read first.
+func firstShards(ctx context.Context, client *kinesis.Client, name string) ([]checkpoint.ShardSpec, error) {
+	all, err := source.ListShards(ctx, client, name)
+	if err != nil {
+		return nil, err
 	}
-	wait := kinesis.NewStreamExistsWaiter(client, func(o *kinesis.StreamExistsWaiterOptions) { o.MinDelay, o.MaxDelay = 50*time.Millisecond, time.Second })
-	if err := wait.Wait(ctx, &kinesis.DescribeStreamInput{StreamName: aws.String(name)}, time.Minute); err != nil {
-		return fmt.Errorf("wait for the stream %s: %w", name, err)
+	var first []checkpoint.ShardSpec
+	for _, s := range all {
+		if len(s.Parents) == 0 {
+			first = append(first, checkpoint.ShardSpec{ID: s.ID, HashStart: s.HashStart, HashEnd: s.HashEnd})
+		}
 	}
-	return nil
-}
-
-// listShards lists the stream's open shards.
-func listShards(ctx context.Context, client *kinesis.Client, name string) ([]checkpoint.ShardSpec, error) {
-	var shards []checkpoint.ShardSpec
-	in := &kinesis.ListShardsInput{StreamName: aws.String(name)}
-	for {
-		out, err := client.ListShards(ctx, in)
-		if err != nil {
-			return nil, fmt.Errorf("list the shards of %s: %w", name, err)
-		}
-		for _, s := range out.Shards {
-			shards = append(shards, checkpoint.ShardSpec{
-				ID: stream.ShardID(*s.ShardId), HashStart: *s.HashKeyRange.StartingHashKey, HashEnd: *s.HashKeyRange.EndingHashKey,
-			})
-		}
-		if out.NextToken == nil {
-			return shards, nil
-		}
-		in = &kinesis.ListShardsInput{NextToken: out.NextToken}
-	}
+	return first, nil
 }

@@ -224,7 +224,7 @@ func TestOpenRefuses(t *testing.T) {
 		say   string
 	}{
 		{"nothing", nil, "no file is given"},
-		{"an absent file", []string{filepath.Join(folder, "x.csv")}, "no such file"},
+		{"an absent file", []string{filepath.Join(folder, "x.csv")}, "there is no file"},
 		{"a folder", []string{folder}, "it is a folder"},
 		{"no match", []string{filepath.Join(folder, "*.csv")}, "no file matches"},
 		{"a bad pattern", []string{filepath.Join(folder, "[")}, "malformed"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -53,6 +54,9 @@ func find(ctx context.Context, paths []string, opt Options) (*inputs, error) {
 		}
 		for _, name := range names {
 			info, err := os.Stat(name)
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil, fmt.Errorf("read trips: there is no file %s: check the path", name)
+			}
 			if err != nil {
 				return nil, fmt.Errorf("read trips: %w", err)
 			}

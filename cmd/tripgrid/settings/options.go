@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -75,7 +76,7 @@ func equip(n *kong.Node, config *kong.Flag) {
 	for _, f := range n.Flags {
 		if isSetting(f) {
 			has = true
-			f.Tag.Envs = []string{"TRIPGRID_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))}
+			f.Tag.Envs = []string{variable(f.Name)}
 			f.Envs = f.Tag.Envs
 		}
 	}
@@ -85,6 +86,11 @@ func equip(n *kong.Node, config *kong.Flag) {
 	for _, child := range n.Children {
 		equip(child, config)
 	}
+}
+
+// variable is the environment's name of a flag.
+func variable(flag string) string {
+	return "TRIPGRID_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
 func offers(ctx *kong.Context, flag *kong.Flag) bool {
@@ -103,7 +109,7 @@ func offers(ctx *kong.Context, flag *kong.Flag) bool {
 func help(v *kong.Value) string {
 	switch {
 	case v.Flag == nil || !isSetting(v.Flag):
-		if v.Name == "config" {
+		if slices.Equal(v.Tag.Envs, []string{variable(v.Name)}) {
 			return v.Help
 		}
 		return kong.DefaultHelpValueFormatter(v)

@@ -109,14 +109,15 @@ type Results struct {
 
 // Producer is the replay of trips into the stream.
 type Producer struct {
-	Data     []string  `group:"producer" placeholder:"PATH|s3://BUCKET/PREFIX|URL" help:"Trips: the TLC's CSV and Parquet files of any year, ride events or JSON lines, plain or compressed: files, patterns, S3 prefixes, URLs. Repeatable. Without it trips are generated."`
-	Timezone string    `group:"producer" placeholder:"ZONE" help:"Time zone of times that do not say theirs, such as America/New_York; UTC by default, like the reference architecture."`
-	Zones    string    `group:"producer" placeholder:"FILE" help:"CSV of where the files' location ids are (LocationID, latitude, longitude); the TLC's taxi zones by default."`
-	Trips    int64     `group:"producer" default:"3000000" help:"How many trips to generate; 3,000,000 are a week of New York."`
-	Seed     uint64    `group:"producer" default:"1" help:"Seed of the generated trips."`
-	Speedup  float64   `group:"producer" default:"1440" help:"Seconds of event time in one second; 1440 plays a day in a minute, 0 goes as fast as it can."`
-	Dir      string    `group:"producer" default:"tripgrid-producer" placeholder:"FOLDER" help:"Working folder of the replay: sorted trips and how far they are sent. The same folder goes on where it stopped."`
-	Seek     time.Time `group:"producer" placeholder:"TIME" help:"Start at the first trip that ends at or after this time, such as 2016-01-01T06:00:00Z."`
+	Data       []string  `group:"producer" placeholder:"PATH|s3://BUCKET/PREFIX|URL" help:"Trips: the TLC's CSV and Parquet files of any year, ride events or JSON lines, plain or compressed: files, patterns, S3 prefixes, URLs. Repeatable. Without it trips are generated."`
+	Timezone   string    `group:"producer" placeholder:"ZONE" help:"Time zone of times that do not say theirs, such as America/New_York; UTC by default, like the reference architecture."`
+	S3Endpoint string    `name:"s3-endpoint" group:"producer" placeholder:"URL" help:"Address of a stand-in for S3, for trips there; AWS's own if empty."`
+	Zones      string    `group:"producer" placeholder:"FILE" help:"CSV of where the files' location ids are (LocationID, latitude, longitude); the TLC's taxi zones by default."`
+	Trips      int64     `group:"producer" default:"3000000" help:"How many trips to generate; 3,000,000 are a week of New York."`
+	Seed       uint64    `group:"producer" default:"1" help:"Seed of the generated trips."`
+	Speedup    float64   `group:"producer" default:"1440" help:"Seconds of event time in one second; 1440 plays a day in a minute, 0 goes as fast as it can."`
+	Dir        string    `group:"producer" default:"tripgrid-producer" placeholder:"FOLDER" help:"Working folder of the replay: sorted trips and how far they are sent. The same folder goes on where it stopped."`
+	Seek       time.Time `group:"producer" placeholder:"TIME" help:"Start at the first trip that ends at or after this time, such as 2016-01-01T06:00:00Z."`
 }
 
 // Log is how a process tells what it does.

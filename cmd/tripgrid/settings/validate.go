@@ -237,6 +237,7 @@ func (p Producer) Validate() error {
 	c.refuse(err != nil, "timezone", "must be a time zone such as America/New_York, not %q", p.Timezone)
 	c.refuse(p.Trips < 1, "trips", "must be 1 or more, not %d", p.Trips)
 	c.refuse(!(p.Speedup >= 0) || math.IsInf(p.Speedup, 0), "speedup", "must be 0 or more, not %g", p.Speedup)
+	c.endpoint("s3-endpoint", p.S3Endpoint)
 	c.refuse(p.Dir == "", "dir", "must name a folder")
 	return c.err()
 }
