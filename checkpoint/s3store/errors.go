@@ -1,6 +1,7 @@
 package s3store
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -60,6 +61,8 @@ func (b brief) Error() string {
 		return text
 	case errors.As(b.err, &sent):
 		return sent.Err.Error()
+	case isGarbled(b.err):
+		return fmt.Sprintf("an answer of status %d that is none of S3's", errorStatus(b.err))
 	}
 	return b.err.Error()
 }
@@ -89,17 +92,22 @@ func (s *Store) hint(c *call, err error) string {
 		return "the bucket is full: free some space or raise its quota"
 	}
 	var timeout errTimeout
+	var host x509.HostnameError
 	switch {
 	case status == http.StatusMovedPermanently, status == http.StatusBadRequest && bucketRegion(err) != "":
 		return s.wrongRegion(err)
 	case status == http.StatusForbidden, status == http.StatusUnauthorized:
 		return s.accessDenied(c, err)
+	case code == "" && status != 0 && isGarbled(err):
+		return "what answers is not S3: check the endpoint, and whether it begins with http:// or https://"
 	case status >= 500:
 		return "S3 failed: try again later"
 	case status != 0:
 		return ""
 	case isTLS(err) && errors.Is(err, http.ErrSchemeMismatch):
 		return "the endpoint does not speak TLS: begin it with http://"
+	case errors.As(err, &host):
+		return "the certificate is for another name: use the name that it is for"
 	case isTLS(err):
 		return "TLS failed: check that the endpoint begins with https:// rightly and that AWS_CA_BUNDLE names the file of its CA"
 	case isUnreachable(err):
@@ -115,6 +123,12 @@ func (s *Store) hint(c *call, err error) string {
 		return "the connection broke: check the network"
 	}
 	return ""
+}
+
+// isGarbled tells whether the answer was none of the protocol's.
+func isGarbled(err error) bool {
+	var garbled *smithy.DeserializationError
+	return errors.As(err, &garbled)
 }
 
 func (s *Store) wrongRegion(err error) string {

@@ -40,6 +40,8 @@ func Open(ctx context.Context, client API, cfg Config) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{api: client, cfg: cfg.withDefaults()}
+	opened := *s
+	s.cfg.Timeout, s.cfg.Attempts = min(s.cfg.Timeout, openTimeout), min(s.cfg.Attempts, openAttempts)
 	list := call{op: "list"}
 	err := s.do(ctx, &list, func(ctx context.Context) error {
 		_, err := s.api.ListObjectsV2(ctx, &s3.ListObjectsV2Input{
@@ -56,12 +58,19 @@ func Open(ctx context.Context, client API, cfg Config) (*Store, error) {
 	switch _, err := s.put(ctx, &put, in, nil); {
 	case err == nil:
 		_ = s.remove(ctx, put.key) // what matters is the refusal
-		return nil, fmt.Errorf("the server of %s ignores If-Match: it cannot keep checkpoints safely, use one with conditional writes", s.url(""))
+		return nil, fmt.Errorf("the server of %s ignores If-Match: it cannot keep checkpoints safely, check the endpoint or use a server with conditional writes", s.url(""))
 	case !isPrecondition(err) && !isAbsent(err):
 		return nil, s.failRead(&put, err)
 	}
-	return s, nil
+	return &opened, nil
 }
+
+// Open waits less than what comes after it: whoever starts a program with a
+// wrong address is to be told soon.
+const (
+	openTimeout  = 5 * time.Second
+	openAttempts = 3
+)
 
 func (s *Store) key(name string) string {
 	if s.cfg.Prefix == "" {

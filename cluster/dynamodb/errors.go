@@ -2,8 +2,11 @@ package dynamodb
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"syscall"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
@@ -29,6 +32,9 @@ func (t *Table) explain(what, action string, err error) error {
 	var late lateError
 	var ended endedError
 	var missing *types.ResourceNotFoundException
+	var dns *net.DNSError
+	var host x509.HostnameError
+	var garbled *smithy.DeserializationError
 	region := t.region
 	if region == "" {
 		region = "this region"
@@ -52,12 +58,18 @@ func (t *Table) explain(what, action string, err error) error {
 		return say("there are no AWS credentials for lease table %s: give the machine a role or set a profile (%s)", t.where(), brief(err))
 	case unplaced(err):
 		return say("there is no DynamoDB endpoint for lease table %s: set a region or an endpoint (%s)", t.where(), brief(err))
-	case unresolved(err):
+	case errors.As(err, &dns):
 		return say("the DynamoDB endpoint of %s has no address: check the region, the endpoint and the name server (%s)", region, brief(err))
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return say("the DynamoDB endpoint of %s does not speak TLS: begin it with http:// (%s)", region, brief(err))
+	case errors.As(err, &host):
+		return say("the DynamoDB endpoint of %s shows a certificate for another name: use the name that it is for (%s)", region, brief(err))
 	case untrusted(err):
-		return say("the DynamoDB endpoint of %s shows a certificate that is not trusted: check the endpoint or set the CA bundle (%s)", region, brief(err))
+		return say("the DynamoDB endpoint of %s shows a certificate that is not trusted: check the endpoint or set the CA bundle in AWS_CA_BUNDLE (%s)", region, brief(err))
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return say("nothing listens at the DynamoDB endpoint of %s: check the endpoint (%s)", region, brief(err))
+	case errors.As(err, &garbled):
+		return say("what answers at the DynamoDB endpoint of %s is not DynamoDB: check the endpoint, and whether it begins with http:// or https://", region)
 	case errors.As(err, &late):
 		return say("DynamoDB gave no answer within %s in %d attempts: check the network to lease table %s", late.after, t.c.Attempts, t.where())
 	}

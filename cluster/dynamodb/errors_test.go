@@ -120,7 +120,7 @@ func TestUnreachableServersAreExplained(t *testing.T) {
 			}},
 		{name: "nobody there", want: "nothing listens at the DynamoDB endpoint of eu-west-1: check the endpoint",
 			change: func(o *sdk.Options, _ *http.Transport) { o.BaseEndpoint = aws.String("http://" + unused(t)) }},
-		{name: "own certificate", want: "shows a certificate that is not trusted: check the endpoint or set the CA bundle",
+		{name: "own certificate", want: "shows a certificate that is not trusted: check the endpoint or set the CA bundle in AWS_CA_BUNDLE",
 			change: func(o *sdk.Options, _ *http.Transport) { o.BaseEndpoint = &secure.URL }},
 		{name: "no answer", want: "DynamoDB gave no answer within 50ms in 3 attempts: check the network to lease table leases in eu-west-1", config: quick,
 			change: func(o *sdk.Options, _ *http.Transport) { o.BaseEndpoint = &silent.URL }},

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"strings"
 	"syscall"
 
@@ -73,10 +74,16 @@ func Explain(client *kinesis.Client, stream string, err error) error {
 		return say("there is no Kinesis endpoint for %s: set a region or an endpoint (%s)", where, brief(err))
 	case unresolved(err):
 		return say("the Kinesis endpoint of %s has no address: check the region, the endpoint and the name server (%s)", region, brief(err))
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return say("the Kinesis endpoint of %s does not speak TLS: begin it with http:// (%s)", region, brief(err))
+	case misnamed(err):
+		return say("the Kinesis endpoint of %s shows a certificate for another name: use the name that it is for (%s)", region, brief(err))
 	case untrusted(err):
-		return say("the Kinesis endpoint of %s shows a certificate that is not trusted: check the endpoint or set the CA bundle (%s)", region, brief(err))
+		return say("the Kinesis endpoint of %s shows a certificate that is not trusted: check the endpoint or set the CA bundle in AWS_CA_BUNDLE (%s)", region, brief(err))
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return say("nothing listens at the Kinesis endpoint of %s: check the endpoint (%s)", region, brief(err))
+	case garbled(err):
+		return say("what answers for %s is not Kinesis: check the endpoint, and whether it begins with http:// or https://", where)
 	case errors.Is(err, context.DeadlineExceeded):
 		return say("Kinesis gave no answer in time: check the network to %s", where)
 	}
@@ -105,7 +112,18 @@ func throttled(err error) bool {
 
 func unresolved(err error) bool {
 	var dns *net.DNSError
-	return errors.As(err, &dns) && dns.IsNotFound
+	return errors.As(err, &dns)
+}
+
+func misnamed(err error) bool {
+	var host x509.HostnameError
+	return errors.As(err, &host)
+}
+
+// garbled tells whether the answer was none of the protocol's.
+func garbled(err error) bool {
+	var answer *smithy.DeserializationError
+	return errors.As(err, &answer)
 }
 
 func untrusted(err error) bool {

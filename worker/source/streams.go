@@ -36,7 +36,7 @@ func ListShards(ctx context.Context, client *kinesis.Client, name string) ([]Sha
 	}
 	var listed []types.Shard
 	for in := (&kinesis.ListShardsInput{StreamName: aws.String(name)}); ; {
-		out, err := client.ListShards(ctx, in)
+		out, err := ask(ctx, client.ListShards, in)
 		if err != nil {
 			return nil, fmt.Errorf("list shards: %w", Explain(client, name, err))
 		}
@@ -72,7 +72,7 @@ func EnsureStream(ctx context.Context, client *kinesis.Client, name string, shar
 	err := awaitActive(ctx, client, name)
 	var missing *types.ResourceNotFoundException
 	if errors.As(err, &missing) {
-		_, err = client.CreateStream(ctx, &kinesis.CreateStreamInput{StreamName: aws.String(name), ShardCount: aws.Int32(int32(shards))})
+		_, err = ask(ctx, client.CreateStream, &kinesis.CreateStreamInput{StreamName: aws.String(name), ShardCount: aws.Int32(int32(shards))})
 		var exists *types.ResourceInUseException
 		if err == nil || errors.As(err, &exists) { // another process was faster
 			err = awaitActive(ctx, client, name)
@@ -84,6 +84,16 @@ func EnsureStream(ctx context.Context, client *kinesis.Client, name string, shar
 	return nil
 }
 
+// ask bounds a call, with the SDK's retries: the client waits for an answer
+// without end.
+func ask[In, Out any](ctx context.Context, call func(context.Context, In, ...func(*kinesis.Options)) (Out, error), in In) (Out, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	return call(ctx, in)
+}
+
+const answerWithin = 10 * time.Second
+
 // activeWithin bounds the wait for a stream that is created or resharded.
 const activeWithin = 5 * time.Minute
 
@@ -92,7 +102,7 @@ func awaitActive(ctx context.Context, client *kinesis.Client, name string) error
 	const first, most = 50 * time.Millisecond, time.Second
 	began := time.Now()
 	for pause := first; ; pause = min(2*pause, most) {
-		out, err := client.DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: aws.String(name)})
+		out, err := ask(ctx, client.DescribeStreamSummary, &kinesis.DescribeStreamSummaryInput{StreamName: aws.String(name)})
 		if err != nil {
 			return err
 		}

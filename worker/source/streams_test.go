@@ -208,7 +208,7 @@ func TestKinesisOutOfReachIsExplained(t *testing.T) {
 			}},
 		"nobody there": {want: "list shards: nothing listens at the Kinesis endpoint of eu-west-1: check the endpoint",
 			change: func(o *kinesis.Options, _ *http.Transport) { o.BaseEndpoint = &nobody }},
-		"own certificate": {want: "list shards: the Kinesis endpoint of eu-west-1 shows a certificate that is not trusted: check the endpoint or set the CA bundle",
+		"own certificate": {want: "list shards: the Kinesis endpoint of eu-west-1 shows a certificate that is not trusted: check the endpoint or set the CA bundle in AWS_CA_BUNDLE",
 			change: func(o *kinesis.Options, _ *http.Transport) { o.BaseEndpoint = &secure.URL }},
 		"no answer": {want: "list shards: Kinesis gave no answer in time: check the network to stream trips in eu-west-1 at http://127.0.0.1:",
 			change: func(o *kinesis.Options, _ *http.Transport) { o.BaseEndpoint = &silent.URL }},
