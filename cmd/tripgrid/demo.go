@@ -151,7 +151,7 @@ func openLog(dir folder, people io.Writer, verbose bool) (*zap.Logger, func(), e
 		return nil, nil, fmt.Errorf("open the log file: %w", err)
 	}
 	enc := zap.NewProductionEncoderConfig()
-	enc.EncodeTime = zapcore.ISO8601TimeEncoder
+	enc.EncodeTime, enc.EncodeDuration = zapcore.ISO8601TimeEncoder, zapcore.StringDurationEncoder
 	brief := enc
 	brief.TimeKey, brief.CallerKey, brief.StacktraceKey = "", "", ""
 	brief.EncodeLevel = zapcore.CapitalLevelEncoder

@@ -96,7 +96,7 @@ func (c *localCmd) settings(kinesis, nats string) (string, error) {
 	fmt.Fprintf(&b, "job:\n  partitions: 16\n")
 	fmt.Fprintf(&b, "kinesis:\n  endpoint: %s\n  stream: %s\n", kinesis, c.Stream)
 	fmt.Fprintf(&b, "leases:\n  store: nats\n")
-	fmt.Fprintf(&b, "nats:\n  url: %s\n", nats)
+	fmt.Fprintf(&b, "nats:\n  url: [%s]\n", nats)
 	fmt.Fprintf(&b, "snapshots:\n  url: %q\n", filepath.Join(dir, "snapshots"))
 	fmt.Fprintf(&b, "checkpoint:\n  interval: 2s\n")
 	fmt.Fprintf(&b, "results:\n  url: %q\n", filepath.Join(dir, "results.db"))

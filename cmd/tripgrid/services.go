@@ -41,7 +41,7 @@ func newLogger(w io.Writer, s settings.Log) (*zap.Logger, error) {
 		return nil, err
 	}
 	enc := zap.NewProductionEncoderConfig()
-	enc.EncodeTime = zapcore.ISO8601TimeEncoder
+	enc.EncodeTime, enc.EncodeDuration = zapcore.ISO8601TimeEncoder, zapcore.StringDurationEncoder
 	out := zapcore.Lock(zapcore.AddSync(w))
 	if s.Format == "json" {
 		return zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(enc), out, level)), nil

@@ -75,6 +75,9 @@ func (s *session) watch() {
 	}
 	shard, epoch := zap.String("shard", string(s.shard)), zap.Uint64("epoch", uint64(s.held.Epoch()))
 	if !s.failed() {
+		if errors.Is(why, context.Canceled) {
+			why = errStopping
+		}
 		s.k.log.Info("shard given up", shard, epoch, zap.NamedError("reason", why))
 	} else if repeats, ok := s.k.warn.let("failed " + string(s.shard)); ok {
 		s.k.log.Warn("shard given up, it is tried again", shard, epoch, zap.Int("suppressed", repeats), zap.NamedError("reason", why))
@@ -215,3 +218,5 @@ func (s *session) awaitChildren() ([]stream.Child, error) {
 		}
 	}
 }
+
+var errStopping = errors.New("this process stops")
