@@ -26,11 +26,13 @@ build: ## build bin/tripgrid
 test: ## unit, scenario and end-to-end tests; needs Go alone
 	$(GO) test -timeout 10m $(PKGS)
 
-INTEGRATION ?= ./internal/testservers ./internal/localkinesis/... ./stream ./cluster/dynamodb ./worker/source \
-	./checkpoint/s3store ./producer/remote ./producer/dataset ./sink/opensearch ./cmd/tripgrid
+# What the integration tag adds, and nothing else: the other tests are make test's.
+INTEGRATION ?= ./internal/testservers ./cmd/tripgrid ./internal/localkinesis/... ./sink/opensearch ./stream ./cluster/dynamodb \
+	./worker/source ./checkpoint/s3store ./producer/remote ./producer/dataset
+TAGGED = $$(grep -rlE '^//go:build .*integration' --include='*_test.go' . | xargs sed -nE 's/^func (Test[A-Z][A-Za-z0-9_]*)\(t .*/\1/p' | sort -u | paste -sd '|' -)
 
-test-integration: ## our suites against servers that are not ours (needs npm, Java with Maven, Python)
-	$(GO) test -count=1 -p 1 -timeout 15m -tags integration $(INTEGRATION)
+test-integration: ## our suites and the whole path against servers that are not ours (needs npm, Java with Maven, Python)
+	$(GO) test -count=1 -p 2 -timeout 15m -tags integration -run "^($(TAGGED))$$" $(INTEGRATION)
 
 test-matrix: build ## every data set, profile, partition and shard count against the independent oracle
 	$(GO) test -count=1 -timeout 30m -tags matrix -run TestMatrix ./cmd/tripgrid
