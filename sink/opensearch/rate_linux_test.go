@@ -23,20 +23,26 @@ import (
 	"github.com/tripgrid/tripgrid/stream"
 )
 
-// results makes n documents as the pipeline does: some hundred cells a window.
-func results(t *testing.T, job string, n int) []sink.Document {
+// march are the documents of a busy city from the first of March on.
+type march struct {
+	*pipeline
+	at time.Time
+}
+
+// next returns the next n, some hundred a window.
+func (m *march) next(t *testing.T, n int) []sink.Document {
 	t.Helper()
-	p := newPipeline(t, job)
-	at := time.Date(2016, 3, 1, 0, 0, 0, 0, time.UTC)
-	for len(p.docs) < n {
+	for len(m.docs) < n {
 		var rows []stream.Row
 		for range 1000 {
-			at = at.Add(600 * time.Millisecond)
-			rows = append(rows, p.trip(at))
+			m.at = m.at.Add(600 * time.Millisecond)
+			rows = append(rows, m.trip(m.at))
 		}
-		p.apply(t, rows, nil, at.UnixNano())
+		m.apply(t, rows, nil, m.at.UnixNano())
 	}
-	return p.docs[:n]
+	docs := m.docs[:n]
+	m.docs = slices.Clone(m.docs[n:])
+	return docs
 }
 
 // TestRate measures how fast documents go through a Pending into a node, and
@@ -57,20 +63,23 @@ func TestRate(t *testing.T) {
 	wg.Go(func() { _ = p.Run(ctx) })
 	defer wg.Wait()
 	defer cancel()
-	const warm, rounds, each = 3, 7, 20_000
-	docs := results(t, "rate", (warm+rounds)*each)
+	const warm, rounds, each = 20, 9, 20_000
+	source := &march{newPipeline(t, "rate"), time.Date(2016, 3, 1, 0, 0, 0, 0, time.UTC)}
 	var rate, node, client, cores, others []float64
 	var before map[string]time.Duration
 	for round := range warm + rounds {
+		docs := source.next(t, each)
 		begin, ours, theirs, all := time.Now(), ourCPU(t), processCPU(t, server.PID()), machineCPU(t)
-		p.Add(0, docs[round*each:(round+1)*each])
+		p.Add(0, docs)
 		if err := p.Flush(ctx); err != nil {
 			t.Fatal(err)
 		}
 		took := time.Since(begin)
 		ours, theirs, all = ourCPU(t)-ours, processCPU(t, server.PID())-theirs, machineCPU(t)-all
-		if round < warm { // the JVM compiles
-			before = phases(t, at)
+		if round < warm { // the JVM compiles what is hot
+			if before = phases(t, at); round%10 == 0 {
+				t.Logf("after %7d documents: %.1f us of the node", round*each, theirs.Seconds()*1e6/each)
+			}
 			continue
 		}
 		rate = append(rate, each/took.Seconds())
