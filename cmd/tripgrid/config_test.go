@@ -315,7 +315,7 @@ func TestConfigPrintIsAFile(t *testing.T) {
 	values := map[string]string{
 		"profile": "seed", "leases-store": "nats", "snapshots-sse": "aws:kms", "results-sigv4": "aoss", "log-level": "debug", "log-format": "json",
 		"kinesis-start": "2016-01-01T06:00:00Z", "nats-url": "nats://a:1,tls://b:2", "snapshots-url": "s3://b/p", "results-url": "https://a:1,https://b:2",
-		"kinesis-endpoint": "http://h:1", "leases-endpoint": "http://h:2", "snapshots-endpoint": "http://h:3", "s3-endpoint": "http://h:4", "results-user": "",
+		"kinesis-endpoint": "http://h:1", "leases-endpoint": "http://h:2", "snapshots-endpoint": "http://h:3", "s3-endpoint": "http://h:4", "dashboards": "http://h:5", "results-user": "",
 		"nats-creds": "", "nats-nkey": "", "nats-user": "null", "timezone": "America/New_York", "results-password": "", "nats-token": "",
 		"data": "a b.csv,'#c.csv,s3://b/*", "seek": "2016-03-01T00:00:00.5Z", "speedup": "0.001", "seed": "18446744073709551615",
 		"nats-max-bytes": "1234567", "results-batch-bytes": "1MiB", "results-pending-bytes": "10000000000000", "nats-replicas": "3",

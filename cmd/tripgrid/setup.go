@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"time"
 
 	"github.com/tripgrid/tripgrid/cmd/tripgrid/settings"
 	"github.com/tripgrid/tripgrid/sink/opensearch"
@@ -13,20 +12,14 @@ import (
 )
 
 type setupCmd struct {
-	DryRun     bool          `help:"Show what would be done, and change nothing."`
-	Serve      string        `placeholder:"NAME" help:"Name that readers use, in the aliases; that of the job by default."`
-	TakeOver   bool          `help:"Take the aliases from the job that has them, in one step: how a replayed job is swapped in."`
-	Shards     int           `default:"1" help:"Shards of each index."`
-	Replicas   int           `default:"0" help:"Replicas of each shard; 0 lets OpenSearch keep one as soon as there are two nodes."`
-	Refresh    time.Duration `default:"5s" help:"How soon a result can be found."`
-	Dashboards string        `placeholder:"URL" help:"Import the job's dashboard into OpenSearch Dashboards at this address."`
-	Tenant     string        `placeholder:"NAME" help:"Tenant of the security plug-in that gets the dashboard; the user's default one if empty."`
-	Objects    string        `placeholder:"FILE.ndjson" help:"Write the dashboard there, to import by hand."`
-	Retention  time.Duration `placeholder:"DURATION" help:"Delete results so long after their index was made, where the cluster can; by default they are kept."`
+	DryRun   bool   `help:"Show what would be done, and change nothing."`
+	TakeOver bool   `help:"Take the aliases from the job that has them, in one step: how a replayed job is swapped in."`
+	Objects  string `placeholder:"FILE.ndjson" help:"Write the job's dashboard there, to import by hand."`
 
 	Job     settings.Job     `embed:""`
 	AWS     settings.AWS     `embed:"" prefix:"aws-"`
 	Results settings.Results `embed:"" prefix:"results-"`
+	Indices settings.Indices `embed:""`
 }
 
 func (c *setupCmd) Run(ctx context.Context, std streams) (err error) {
@@ -40,8 +33,8 @@ func (c *setupCmd) Run(ctx context.Context, std streams) (err error) {
 	}
 	defer func() { err = errors.Join(err, client.Close()) }()
 	opt := opensearch.Options{
-		Prefix: c.Results.Prefix, Job: c.Job.Name, Queries: fieldsOf(queries), Serve: c.Serve, TakeOver: c.TakeOver,
-		Shards: c.Shards, Replicas: c.Replicas, Refresh: c.Refresh, Retention: c.Retention, DryRun: c.DryRun,
+		Prefix: c.Results.Prefix, Job: c.Job.Name, Queries: fieldsOf(queries), Serve: c.Indices.Serve, TakeOver: c.TakeOver,
+		Shards: c.Indices.Shards, Replicas: c.Indices.Replicas, Refresh: c.Indices.Refresh, Retention: c.Indices.Retention, DryRun: c.DryRun,
 	}
 	plan, err := client.Setup(ctx, opt)
 	if err != nil {
@@ -68,20 +61,20 @@ func (c *setupCmd) dashboard(ctx context.Context, opt opensearch.Options, std st
 		}
 		fmt.Fprintf(std.out, "  wrote   dashboard           %s\n", c.Objects)
 	}
-	if c.Dashboards == "" {
+	if c.Indices.Dashboards == "" {
 		return nil
 	}
 	if c.DryRun {
-		_, err := fmt.Fprintf(std.out, "  import  dashboard           %s\n", c.Dashboards)
+		_, err := fmt.Fprintf(std.out, "  import  dashboard           %s\n", c.Indices.Dashboards)
 		return err
 	}
 	done, err := opensearch.ImportDashboards(ctx, opensearch.DashboardsConfig{
-		URL: c.Dashboards, Tenant: c.Tenant, Username: c.Results.User, Password: string(c.Results.Password), CAFile: c.Results.CA,
+		URL: c.Indices.Dashboards, Tenant: c.Indices.Tenant, Username: c.Results.User, Password: string(c.Results.Password), CAFile: c.Results.CA,
 		SigV4: c.Results.SigV4, Region: c.AWS.Region, Timeout: c.Results.Timeout,
 	}, objects)
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(std.out, "  import  dashboard           %s (%d objects, %d of them replaced)\n", c.Dashboards, done.Objects, done.Replaced)
+	_, err = fmt.Fprintf(std.out, "  import  dashboard           %s (%d objects, %d of them replaced)\n", c.Indices.Dashboards, done.Objects, done.Replaced)
 	return err
 }

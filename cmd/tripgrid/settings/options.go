@@ -23,6 +23,7 @@ var sections = []kong.Group{
 	{Key: "snapshots", Title: "snapshots: where checkpoints are"},
 	{Key: "checkpoint", Title: "checkpoint: how often they are taken"},
 	{Key: "results", Title: "results: where results go"},
+	{Key: "indices", Title: "indices: how OpenSearch is set up for the job"},
 	{Key: "producer", Title: "producer: the replay of trips into the stream"},
 	{Key: "log", Title: "log: how the process tells what it does"},
 }

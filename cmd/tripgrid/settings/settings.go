@@ -20,6 +20,7 @@ type All struct {
 	Snapshots  Snapshots  `embed:"" prefix:"snapshots-"`
 	Checkpoint Checkpoint `embed:"" prefix:"checkpoint-"`
 	Results    Results    `embed:"" prefix:"results-"`
+	Indices    Indices    `embed:""`
 	Producer   Producer   `embed:""`
 	Log        Log        `embed:"" prefix:"log-"`
 }
@@ -105,6 +106,17 @@ type Results struct {
 	Concurrency  int           `group:"results" default:"2" help:"Requests at a time."`
 	Gzip         bool          `group:"results" help:"Compress requests: for slow networks."`
 	PendingBytes int64         `group:"results" type:"size" default:"256MiB" help:"Size of the results that may wait for the store; beyond it the windows wait too."`
+}
+
+// Indices is how OpenSearch is set up for a job.
+type Indices struct {
+	Serve      string        `group:"indices" placeholder:"NAME" help:"Name that readers use, in the aliases; that of the job if empty."`
+	Shards     int           `group:"indices" default:"1" help:"Shards of each index. A month of a city in one query is under 1 GB."`
+	Replicas   int           `group:"indices" default:"0" help:"Replicas of each shard; 0 lets OpenSearch keep one as soon as there are two nodes."`
+	Refresh    time.Duration `group:"indices" default:"5s" help:"How soon a result can be found."`
+	Retention  time.Duration `group:"indices" default:"0s" help:"Delete results so long after their index was made, where the cluster can; 0 keeps them."`
+	Dashboards string        `group:"indices" placeholder:"URL" help:"OpenSearch Dashboards, where the job's dashboard is imported; nowhere if empty."`
+	Tenant     string        `group:"indices" placeholder:"NAME" help:"Tenant of the security plug-in that gets the dashboard; the user's default one if empty."`
 }
 
 // Producer is the replay of trips into the stream.

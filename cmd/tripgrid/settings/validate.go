@@ -230,6 +230,18 @@ func (r Results) Target() (ResultTarget, error) {
 	return ResultTarget{Addresses: addresses}, nil
 }
 
+// Validate of the indices' section.
+func (i Indices) Validate() error {
+	c := checks{section: "indices"}
+	c.refuse(i.Serve != strings.ToLower(i.Serve), "serve", "must be lower-case, not %q", i.Serve)
+	c.refuse(i.Shards < 1 || i.Shards > 1024, "shards", "must be 1 to 1024, not %d", i.Shards)
+	c.refuse(i.Replicas < 0 || i.Replicas > 100, "replicas", "must be 0 to 100, not %d", i.Replicas)
+	c.refuse(i.Refresh < 0, "refresh", "must be 0s or more, not %v", i.Refresh)
+	c.refuse(i.Retention < 0, "retention", "must be 0s or more, not %v", i.Retention)
+	c.endpoint("dashboards", i.Dashboards)
+	return c.err()
+}
+
 // Validate of the producer's section.
 func (p Producer) Validate() error {
 	c := checks{section: "producer"}
