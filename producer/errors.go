@@ -1,10 +1,12 @@
 package producer
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
 	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
 const throughputExceeded = "ProvisionedThroughputExceededException"
@@ -20,21 +22,53 @@ func (p *Producer) fatal(err error) error {
 		return nil
 	}
 	stream := p.cfg.Stream
+	say := func(format string) error {
+		return explained{fmt.Sprintf("producer: "+format+" (%s)", stream, brief(err)), err}
+	}
 	switch api.ErrorCode() {
 	case "ResourceNotFoundException":
-		return fmt.Errorf("producer: stream %q does not exist or is not active yet: create it, or name another: %w", stream, err)
+		return say("stream %q does not exist or is not active yet: create it, or name another")
 	case "AccessDeniedException", "AccessDenied", "UnauthorizedOperation", "OptInRequired":
-		return fmt.Errorf("producer: Kinesis denies access to stream %q: allow kinesis:PutRecords and kinesis:ListShards on it to these credentials: %w", stream, err)
+		return say("Kinesis denies access to stream %q: allow kinesis:PutRecords and kinesis:ListShards on it to these credentials")
 	case "UnrecognizedClientException", "InvalidClientTokenId", "InvalidSignatureException", "SignatureDoesNotMatch",
 		"MissingAuthenticationTokenException", "MissingAuthenticationToken", "IncompleteSignature",
 		"ExpiredTokenException", "ExpiredToken":
-		return fmt.Errorf("producer: Kinesis does not accept the credentials for stream %q: renew them and check this machine's clock: %w", stream, err)
+		return say("Kinesis does not accept the credentials for stream %q: renew them and check this machine's clock")
 	case "KMSAccessDeniedException", "KMSDisabledException", "KMSInvalidStateException", "KMSNotFoundException", "KMSOptInRequired":
-		return fmt.Errorf("producer: the encryption key of stream %q cannot be used: enable it and allow kms:GenerateDataKey on it: %w", stream, err)
+		return say("the encryption key of stream %q cannot be used: enable it and allow kms:GenerateDataKey on it")
 	case "InvalidArgumentException", "ValidationException", "ValidationError", "SerializationException", "UnknownOperationException":
-		return fmt.Errorf("producer: Kinesis does not understand a request to stream %q: check the stream's name and that the endpoint is Kinesis: %w", stream, err)
+		return say("Kinesis does not understand a request to stream %q: check the stream's name and that the endpoint is Kinesis")
 	}
 	return nil
+}
+
+// explained is an error in one sentence; the SDK's is below it.
+type explained struct {
+	text string
+	err  error
+}
+
+func (e explained) Error() string { return e.text }
+func (e explained) Unwrap() error { return e.err }
+
+// brief is the server's own message, or the cause without the SDK's frame.
+func brief(err error) string {
+	var api smithy.APIError
+	var sent *smithyhttp.RequestSendError
+	var op *smithy.OperationError
+	switch {
+	case errors.As(err, &api) && api.ErrorMessage() != "":
+		return api.ErrorCode() + ": " + api.ErrorMessage()
+	case errors.As(err, &api):
+		return api.ErrorCode()
+	case errors.Is(err, context.DeadlineExceeded):
+		return "no answer in time"
+	case errors.As(err, &sent) && sent.Err != nil:
+		return sent.Err.Error()
+	case errors.As(err, &op) && op.Err != nil:
+		return op.Err.Error()
+	}
+	return err.Error()
 }
 
 // misrouted is what Run ends with when a record went where its explicit hash key

@@ -247,7 +247,7 @@ func (s *shell) trouble(what string, err error) error {
 	if !s.troubled {
 		s.troubled = true
 		s.p.log.Warn("a call to Kinesis failed and is tried again", zap.String("call", what),
-			zap.String("stream", s.p.cfg.Stream), zap.Error(err))
+			zap.String("stream", s.p.cfg.Stream), zap.String("error", brief(err)))
 	}
 	return nil
 }

@@ -147,7 +147,7 @@ func (l *Log) checkSettings(info *jetstream.StreamInfo, want jetstream.StreamCon
 		return err
 	}
 	if nonce != l.spec.Nonce {
-		return fmt.Errorf("stream: %s belongs to nonce %016x, generation %d has %016x: %w",
+		return fmt.Errorf("stream: %s was begun with other snapshots (nonce %016x, generation %d here has %016x): give those, or choose another job name or subject prefix: %w",
 			info.Config.Name, nonce, l.spec.Generation, l.spec.Nonce, ErrBroken)
 	}
 	c := info.Config

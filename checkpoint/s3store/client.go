@@ -12,6 +12,7 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go/logging"
 )
 
 // API is what the store needs of S3; *s3.Client has it.
@@ -58,6 +59,7 @@ func NewClient(ctx context.Context, endpoint, region string, creds aws.Credentia
 		return nil, fmt.Errorf("configure the S3 client: no region is set, name the bucket's region or set AWS_REGION")
 	}
 	cfg.HTTPClient = opaqueBody{cfg.HTTPClient}
+	cfg.Logger = logging.Nop{} // errors come back; it would write to stderr
 	return s3.NewFromConfig(cfg, func(o *s3.Options) {
 		if endpoint != "" {
 			o.BaseEndpoint, o.UsePathStyle = aws.String(endpoint), true

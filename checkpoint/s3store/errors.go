@@ -61,8 +61,8 @@ func (b brief) Error() string {
 		return text
 	case errors.As(b.err, &sent):
 		return sent.Err.Error()
-	case isGarbled(b.err):
-		return fmt.Sprintf("an answer of status %d that is none of S3's", errorStatus(b.err))
+	case errorStatus(b.err) != 0:
+		return fmt.Sprintf("an answer of status %d without an error of S3", errorStatus(b.err))
 	}
 	return b.err.Error()
 }
@@ -98,10 +98,10 @@ func (s *Store) hint(c *call, err error) string {
 		return s.wrongRegion(err)
 	case status == http.StatusForbidden, status == http.StatusUnauthorized:
 		return s.accessDenied(c, err)
-	case code == "" && status != 0 && isGarbled(err):
-		return "what answers is not S3: check the endpoint, and whether it begins with http:// or https://"
 	case status >= 500:
 		return "S3 failed: try again later"
+	case status != 0 && code == "":
+		return "what answers is not S3: check the endpoint, and whether it begins with http:// or https://"
 	case status != 0:
 		return ""
 	case isTLS(err) && errors.Is(err, http.ErrSchemeMismatch):
@@ -123,12 +123,6 @@ func (s *Store) hint(c *call, err error) string {
 		return "the connection broke: check the network"
 	}
 	return ""
-}
-
-// isGarbled tells whether the answer was none of the protocol's.
-func isGarbled(err error) bool {
-	var garbled *smithy.DeserializationError
-	return errors.As(err, &garbled)
 }
 
 func (s *Store) wrongRegion(err error) string {

@@ -12,6 +12,7 @@ import (
 	"github.com/tripgrid/tripgrid/cmd/tripgrid/settings"
 	"github.com/tripgrid/tripgrid/producer"
 	"github.com/tripgrid/tripgrid/producer/dataset"
+	"github.com/tripgrid/tripgrid/worker/source"
 )
 
 type produceCmd struct {
@@ -61,6 +62,10 @@ func (c *produceCmd) Run(ctx context.Context, std streams) (err error) {
 	}
 	client, err := kinesisClient(ctx, c.Kinesis, c.AWS.Region)
 	if err != nil {
+		return err
+	}
+	// The producer tries again what it cannot reach; at the beginning it is a mistake.
+	if _, err := source.ListShards(ctx, client, c.Kinesis.Stream); err != nil {
 		return err
 	}
 	if data, err = spooled(dir, data); err != nil {

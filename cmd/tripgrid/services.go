@@ -87,7 +87,11 @@ func kinesisClient(ctx context.Context, s settings.Kinesis, region string) (*kin
 	if err != nil {
 		return nil, err
 	}
-	return source.NewKinesisClient(ctx, s.Endpoint, cfg.Region, cfg.Credentials)
+	return kinesis.NewFromConfig(cfg, func(o *kinesis.Options) {
+		if s.Endpoint != "" {
+			o.BaseEndpoint = aws.String(s.Endpoint)
+		}
+	}), nil
 }
 
 // openStore opens where checkpoints are.

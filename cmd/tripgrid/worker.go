@@ -68,9 +68,8 @@ func (c *workerCmd) Run(ctx context.Context, std streams) (err error) {
 		return err
 	}
 
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	crew := newCrew(ctx)
+	// All is opened before any of it runs.
+	var roles []interface{ join(*crew) }
 	if slices.Contains(c.Role, "ingest") {
 		leases, err := openLeases(ctx, c.Leases, c.AWS.Region, j, owner)
 		if err != nil {
@@ -80,7 +79,7 @@ func (c *workerCmd) Run(ctx context.Context, std streams) (err error) {
 		if err != nil {
 			return err
 		}
-		r.join(crew)
+		roles = append(roles, r)
 	}
 	if slices.Contains(c.Role, "window") {
 		out, err := openResults(ctx, c.Results, c.AWS.Region, j)
@@ -100,12 +99,17 @@ func (c *workerCmd) Run(ctx context.Context, std streams) (err error) {
 		if err != nil {
 			return err
 		}
-		r := j.newWindows(windowConfig{
+		roles = append(roles, j.newWindows(windowConfig{
 			pending:     pending,
 			leases:      leases,
 			checkpoints: checkpoint.Config{Interval: c.Checkpoint.Interval, Timeout: c.Checkpoint.Timeout, Retain: c.Checkpoint.Retain},
 			fallback:    func(stream.Partition, checkpoint.Fallback) {},
-		})
+		}))
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	crew := newCrew(ctx)
+	for _, r := range roles {
 		r.join(crew)
 	}
 	done := false
