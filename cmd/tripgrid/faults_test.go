@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -50,6 +49,12 @@ func TestServices(t *testing.T) {
 	all.Wait()
 }
 
+func hasShards(m *member) bool { return m.says("shard opened") > m.says("shard given up") }
+
+func coordinates(m *member) bool {
+	return m.says(`lease acquired  {"resource": "coordinator"`) > m.says("leadership lost")
+}
+
 // plain: nothing happens, and everything is there at once.
 func plain(s *site) {
 	s.setup()
@@ -89,7 +94,9 @@ func openSearchDown(s *site) {
 }
 
 // s3Refused: the buckets refuse connections for 30 s. Results go on, and
-// checkpoints afterwards.
+// checkpoints afterwards. Of the workers that have shards and that coordinate
+// checkpoints one is killed meanwhile: the others take over, without a manifest
+// to begin from until the store is back.
 func s3Refused(s *site) {
 	proxy := s.proxied(&s.s3)
 	s.setup()
@@ -100,12 +107,20 @@ func s3Refused(s *site) {
 		s.t.Fatal(err)
 	}
 	n := s.checkpoint()
-	s.hold(30 * time.Second)
+	s.hold(15 * time.Second)
+	if during := s.stored(); during <= before || during == len(s.load.want) {
+		s.t.Errorf("%d results were stored before S3 was gone and %d in the middle of it, of %d", before, during, len(s.load.want))
+	}
+	for _, m := range []*member{s.working(hasShards), s.working(coordinates)} {
+		m.kill()
+	}
+	s.hold(15 * time.Second)
+	s.working(coordinates)
 	if now := s.checkpoint(); now != n {
 		s.t.Errorf("checkpoint %s came to be without a store, %s was the newest", now, n)
 	}
-	if during := s.stored(); during <= before || during == len(s.load.want) {
-		s.t.Errorf("%d results were stored before S3 was gone and %d when it came back, of %d", before, during, len(s.load.want))
+	if s.stored() == len(s.load.want) {
+		s.t.Error("all results were stored before S3 was back")
 	}
 	if err := proxy.Refuse(false); err != nil {
 		s.t.Fatal(err)
@@ -184,10 +199,10 @@ func killed(s *site) {
 	s.workers()
 	s.produce(40 * time.Second)
 	stored := s.untilFlowing()
-	for i, victims := range []func(*member) bool{
-		func(m *member) bool { return true },
-		func(m *member) bool { return m.says("shard opened") > m.says("shard given up") },
-		func(m *member) bool { return m.says("partition starts") > 0 },
+	for i, victims := range []func() []*member{
+		func() []*member { return s.running("ingest", "window") },
+		func() []*member { return []*member{s.working(hasShards)} },
+		func() []*member { return []*member{s.working(coordinates)} },
 	} {
 		if i > 0 {
 			stored = s.until(float64(stored)/float64(len(s.load.want)) + 0.15)
@@ -195,20 +210,13 @@ func killed(s *site) {
 		if stored == len(s.load.want) {
 			s.t.Fatalf("kill %d comes too late", i+1)
 		}
-		var roles []string
-		for _, m := range s.running("ingest", "window") {
-			if !victims(m) || i > 0 && len(roles) > 0 {
-				continue
-			}
+		killed := victims()
+		for _, m := range killed {
 			m.kill()
 			s.t.Logf("kill %d: %s at %d of %d results, checkpoint %s", i+1, m.name, stored, len(s.load.want), s.checkpoint())
+		}
+		for _, m := range killed {
 			role, _, _ := strings.Cut(m.name, "-")
-			roles = append(roles, role)
-		}
-		if len(roles) == 0 {
-			s.t.Fatalf("kill %d finds no worker at work", i+1)
-		}
-		for _, role := range roles {
 			s.worker(fmt.Sprintf("%s-%d", role, len(s.cast.members)+1), role)
 		}
 	}
@@ -223,14 +231,7 @@ func paused(s *site) {
 	s.workers()
 	s.produce(30 * time.Second)
 	s.untilFlowing()
-	var still []*member
-	for _, text := range []string{"shard opened", `lease acquired  {"resource": "coordinator"`} {
-		i := slices.IndexFunc(s.running("ingest", "window"), func(m *member) bool { return m.says(text) > 0 })
-		if i < 0 {
-			s.t.Fatalf("no worker says %q", text)
-		}
-		still = append(still, s.running("ingest", "window")[i])
-	}
+	still := []*member{s.working(hasShards), s.working(coordinates)}
 	n := s.checkpoint()
 	for _, m := range still {
 		m.signal(syscall.SIGSTOP)
@@ -242,6 +243,7 @@ func paused(s *site) {
 	if s.stored() == len(s.load.want) {
 		s.t.Error("all results were stored before the others had taken over")
 	}
+	s.working(func(m *member) bool { return m != still[1] && coordinates(m) })
 	for _, m := range still {
 		m.signal(syscall.SIGCONT)
 	}

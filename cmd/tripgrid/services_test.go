@@ -219,6 +219,18 @@ func (s *site) running(roles ...string) []*member {
 	return out
 }
 
+// working is the youngest worker that runs and does what is asked for.
+func (s *site) working(does func(*member) bool) *member {
+	s.t.Helper()
+	for _, m := range slices.Backward(s.running("ingest", "window")) {
+		if does(m) {
+			return m
+		}
+	}
+	s.t.Fatal("no worker does what is to be disturbed")
+	return nil
+}
+
 // checkpoint is the number of the newest checkpoint, 0 before the first.
 func (s *site) checkpoint() stream.BarrierID {
 	s.t.Helper()
