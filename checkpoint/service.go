@@ -2,7 +2,6 @@ package checkpoint
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -96,7 +95,7 @@ func (s *Service) Run(ctx context.Context) error {
 	g.Go(func() error {
 		return s.board.watch(ctx, keyAck+"*", func(key string, data []byte) error {
 			var a Ack
-			if err := json.Unmarshal(data, &a); err != nil { // as good as none
+			if err := decodeValue(data, &a); err != nil { // as good as none
 				fire(s.events.Failed, Failed{Reason: fmt.Sprintf("the key %s of the board is %v: %v", key, ErrCorrupt, err)})
 				return nil
 			}
@@ -107,7 +106,7 @@ func (s *Service) Run(ctx context.Context) error {
 	g.Go(func() error {
 		return s.board.watch(ctx, keyAsk, func(_ string, data []byte) error {
 			var a ask
-			if err := json.Unmarshal(data, &a); err != nil {
+			if err := decodeValue(data, &a); err != nil {
 				return err
 			}
 			send(Asked(a))
