@@ -46,7 +46,7 @@ func Open(root string) (*Store, error) {
 	}
 	s := &Store{root: root, synced: make(map[string]bool), step: func(string) {}}
 	if err := mkdirAll(filepath.Join(root, tempDir)); err != nil {
-		return nil, fmt.Errorf("open the checkpoint folder: %w", describe(err))
+		return nil, fmt.Errorf("open the checkpoint folder: %w: name a folder that can be made and written", describe(err))
 	}
 	if err := s.removeDead(); err != nil {
 		return nil, fmt.Errorf("clean the checkpoint folder: %w", err)

@@ -65,7 +65,12 @@ func (c *demoCmd) Run(ctx context.Context, std streams) error {
 	defer cancel()
 	dir := folder(c.Dir)
 	if err := os.MkdirAll(c.Dir, 0o755); err != nil {
-		return fmt.Errorf("make the working folder %s: %w", c.Dir, err)
+		return fmt.Errorf("make the working folder %s: %w; choose another --dir", c.Dir, err)
+	}
+	if c.Export != "" {
+		if err := mayExport(c.Export); err != nil {
+			return err
+		}
 	}
 	log, closeLog, err := openLog(dir, std.err, c.Verbose)
 	if err != nil {

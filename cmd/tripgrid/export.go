@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/tripgrid/tripgrid/sink"
 )
@@ -40,12 +41,20 @@ func (c exportCmd) Run(ctx context.Context, std streams) error {
 	return nil
 }
 
+// mayExport refuses a file that cannot be there, before a run has gone on for hours.
+func mayExport(name string) error {
+	if info, err := os.Stat(filepath.Dir(name)); err != nil || !info.IsDir() {
+		return fmt.Errorf("cannot export to %s: there is no folder %s; make it, or name another file", name, filepath.Dir(name))
+	}
+	return nil
+}
+
 // exportTo writes all results to a file, which is complete or not there.
 func exportTo(ctx context.Context, db *sink.SQLite, name string) (n int64, err error) {
 	tmp := name + ".part"
 	file, err := os.Create(tmp)
 	if err != nil {
-		return 0, fmt.Errorf("export the results: %w", err)
+		return 0, fmt.Errorf("export the results: %w: name a file that can be written", err)
 	}
 	buf := bufio.NewWriterSize(file, 1<<20)
 	n, err = db.Export(ctx, buf)

@@ -31,7 +31,7 @@ func (f folder) resultsExist() bool { _, err := os.Stat(f.results()); return err
 // predecessor is dead, so its leases may be taken over at once.
 func (f folder) lock() (unlock func(), err error) {
 	if err := os.MkdirAll(string(f), 0o755); err != nil {
-		return nil, fmt.Errorf("make the working folder %s: %w", f, err)
+		return nil, fmt.Errorf("make the working folder %s: %w; choose another --dir", f, err)
 	}
 	file, err := os.OpenFile(f.lockFile(), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {

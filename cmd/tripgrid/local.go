@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -46,6 +47,11 @@ func (c *localCmd) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	defer unlock()
+	for flag, addr := range map[string]string{"nats-addr": c.NATSAddr, "kinesis-addr": c.KinesisAddr} {
+		if err := mayListen(flag, addr); err != nil {
+			return err
+		}
+	}
 	nats, err := natsd.Start(natsd.Config{Dir: dir.nats(), Listen: c.NATSAddr, Logger: log.Named("nats")})
 	if err != nil {
 		return err
@@ -82,6 +88,15 @@ func (c *localCmd) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	return nil
+}
+
+// mayListen refuses an address that cannot be served at, by its flag.
+func mayListen(flag, addr string) error {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return fmt.Errorf("cannot serve at %s: %w; choose another --%s, or port 0 for a free one", addr, err, flag)
+	}
+	return l.Close()
 }
 
 // settings is the file that lets the other commands use these services, from

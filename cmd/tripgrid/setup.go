@@ -57,7 +57,7 @@ func (c *setupCmd) dashboard(ctx context.Context, opt opensearch.Options, std st
 	}
 	if c.Objects != "" && !c.DryRun {
 		if err := os.WriteFile(c.Objects, objects, 0o644); err != nil {
-			return fmt.Errorf("write the dashboard: %w", err)
+			return fmt.Errorf("write the dashboard: %w: name a file that can be written as --objects", err)
 		}
 		fmt.Fprintf(std.out, "  wrote   dashboard           %s\n", c.Objects)
 	}

@@ -91,7 +91,7 @@ func expand(path string) ([]string, error) {
 	}
 	matches, err := filepath.Glob(path)
 	if err != nil {
-		return nil, fmt.Errorf("read trips: the pattern %s is malformed: %w", path, err)
+		return nil, fmt.Errorf("read trips: the pattern %s is malformed: correct it (%w)", path, err)
 	}
 	if len(matches) == 0 {
 		return nil, fmt.Errorf("read trips: no file matches %s: check the path", path)

@@ -132,6 +132,9 @@ func (b *buckets) refused(err error, bucket, action, key string) error {
 	case s == 0 && (strings.Contains(err.Error(), "get credentials") || strings.Contains(err.Error(), "get identity")):
 		return errRefused{"there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or give the machine a role", err}
 	}
+	if code(err) == "" && status(err) != 0 {
+		return permanent(fmt.Sprintf("what answers (status %d) is not S3: check the endpoint, and whether it begins with http:// or https://", status(err)))
+	}
 	return errRefused{"", err}
 }
 

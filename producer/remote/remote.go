@@ -68,7 +68,8 @@ func New(cfg Config, dir string) (*Client, error) {
 }
 
 // Find returns the objects that a URL means, 1 or more, in the order of their
-// names. It asks the server, as often as Fetch does.
+// names. It asks the server, which has less time than Fetch gives it: whoever
+// names a wrong one is to be told soon.
 func (c *Client) Find(ctx context.Context, name string) ([]Object, error) {
 	scheme, _, _ := strings.Cut(name, "://")
 	p := c.places[scheme]
@@ -76,7 +77,9 @@ func (c *Client) Find(ctx context.Context, name string) ([]Object, error) {
 		return nil, fmt.Errorf("read trips of %s: nothing is known of %s://: give a path, an https:// URL or s3://bucket/prefix/", display(name), scheme)
 	}
 	var objects []Object
-	err := c.try(ctx, func(ctx context.Context, came func(int)) (err error) {
+	finding := *c
+	finding.cfg.Timeout, finding.cfg.Attempts = min(c.cfg.Timeout, findTimeout), min(c.cfg.Attempts, findAttempts)
+	err := finding.try(ctx, func(ctx context.Context, came func(int)) (err error) {
 		objects, err = p.find(ctx, name, func() { came(0) })
 		return err
 	})
@@ -88,6 +91,11 @@ func (c *Client) Find(ctx context.Context, name string) ([]Object, error) {
 	}
 	return objects, nil
 }
+
+const (
+	findTimeout  = 5 * time.Second
+	findAttempts = 3
+)
 
 // display is a URL without what is secret in it.
 func display(name string) string {

@@ -54,7 +54,7 @@ func (t *Table) Point(id int64) (lat, lon float64, ok bool) {
 func Open(path string) (*Table, error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("read zones: %w", err)
+		return nil, fmt.Errorf("read zones: %w: check the path", err)
 	}
 	defer func() { _ = file.Close() }() // it was only read
 	t, err := Read(file)

@@ -137,14 +137,14 @@ func trusted(file string) (*x509.CertPool, error) {
 	}
 	pem, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("opensearch: read the CA file: %w", err)
+		return nil, fmt.Errorf("opensearch: read the CA file: %w: correct the path or its permissions", err)
 	}
 	pool, err := x509.SystemCertPool()
 	if err != nil {
 		pool = x509.NewCertPool()
 	}
 	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("opensearch: the CA file %s holds no certificate: it has to be PEM", file)
+		return nil, fmt.Errorf("opensearch: the CA file %s holds no certificate: name a PEM file", file)
 	}
 	return pool, nil
 }

@@ -42,15 +42,23 @@ func (c *Client) explainTransport(err error) error {
 	case errors.As(err, &dns):
 		return fmt.Errorf("opensearch: no such host as %s: check the address", dns.Name)
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("%s refuses connections: check that it runs and the port is right: %w", at, syscall.ECONNREFUSED)
+		return explained{at + " refuses connections: check that it runs and the port is right", syscall.ECONNREFUSED}
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		return fmt.Errorf("%s did not answer in time: check that this machine may reach it (security group, proxy), or its load: %w",
-			at, context.DeadlineExceeded)
+		return explained{at + " did not answer in time: check that this machine may reach it (security group, proxy), or its load", context.DeadlineExceeded}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
-		return fmt.Errorf("%s broke the connection off: %w", at, err)
+		return fmt.Errorf("%s broke the connection off: check the address, and whether it begins with http:// or https:// (%w)", at, err)
 	}
-	return fmt.Errorf("%s cannot be reached: %w", at, err)
+	return fmt.Errorf("%s cannot be reached: check the address and the network (%w)", at, err)
 }
+
+// explained is an error in one sentence; what it is to the program is below it.
+type explained struct {
+	text string
+	err  error
+}
+
+func (e explained) Error() string { return e.text }
+func (e explained) Unwrap() error { return e.err }
 
 // serverError is how OpenSearch and AWS's front of it say what is wrong.
 type serverError struct {

@@ -202,11 +202,11 @@ func (t TLS) config() (*tls.Config, error) {
 	if t.CAFile != "" {
 		pem, err := os.ReadFile(t.CAFile)
 		if err != nil {
-			return nil, fmt.Errorf("nats: read the TLS certificates to trust: %w", err)
+			return nil, fmt.Errorf("nats: read the TLS certificates to trust: %w: correct the path or its permissions", err)
 		}
 		cfg.RootCAs = x509.NewCertPool()
 		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("nats: the file %s has no certificates to trust: it has to hold PEM blocks CERTIFICATE", t.CAFile)
+			return nil, fmt.Errorf("nats: the file %s has no certificates to trust: name one with PEM blocks CERTIFICATE", t.CAFile)
 		}
 	}
 	switch {
@@ -215,7 +215,7 @@ func (t TLS) config() (*tls.Config, error) {
 	case t.CertFile != "":
 		cert, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
 		if err != nil {
-			return nil, fmt.Errorf("nats: read the client's TLS certificate %s and key %s: %w", t.CertFile, t.KeyFile, err)
+			return nil, fmt.Errorf("nats: read the client's TLS certificate %s and key %s, correct the paths or the files: %w", t.CertFile, t.KeyFile, err)
 		}
 		cfg.Certificates = []tls.Certificate{cert}
 	}

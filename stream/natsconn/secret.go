@@ -54,7 +54,7 @@ func (s Secret) validate(what string) error {
 		return fmt.Errorf("nats: %s is given both as text and as the file %s: give one", what, s.File)
 	}
 	if _, err := s.read(); err != nil {
-		return fmt.Errorf("nats: read %s: %w", what, err)
+		return fmt.Errorf("nats: read %s: %w: correct the path or its permissions", what, err)
 	}
 	return nil
 }
