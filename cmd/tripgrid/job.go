@@ -72,10 +72,10 @@ func specOf(s settings.Job, kinesisStream, start string, data checkpoint.Data) (
 // openJob begins the job if there is none, else resumes it: with the shards
 // that it began with, and only if its spec is the one asked for.
 func openJob(ctx context.Context, svc services, spec checkpoint.Spec, queries []window.Query) (*job, error) {
+	latest := spec.Start == startLatest
 	_, m, err := checkpoint.Recover(ctx, svc.store, spec.Job)
-	switch {
-	case errors.Is(err, checkpoint.ErrNotFound):
-		if spec.Start == startLatest {
+	if errors.Is(err, checkpoint.ErrNotFound) {
+		if latest {
 			spec.Start = time.Now().UTC().Format(time.RFC3339Nano)
 		}
 		if spec.Shards, err = firstShards(ctx, svc.kinesis, spec.Stream); err != nil {
@@ -85,13 +85,14 @@ func openJob(ctx context.Context, svc services, spec checkpoint.Spec, queries []
 		if errors.Is(err, checkpoint.ErrMismatch) { // another starter was faster: its shards and its now are the job's
 			_, m, err = checkpoint.Recover(ctx, svc.store, spec.Job)
 		}
-	case err == nil && spec.Start == startLatest:
-		spec.Start = m.Spec.Start
 	}
 	if err != nil {
 		return nil, err
 	}
 	spec.Shards = nil
+	if latest {
+		spec.Start = m.Spec.Start
+	}
 	if diff := m.Spec.Diff(spec); diff != "" {
 		return nil, fmt.Errorf("cannot resume job %s: %s; give what it was started with, or another --job", spec.Job, diff)
 	}

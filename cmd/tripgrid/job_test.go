@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/tripgrid/tripgrid/checkpoint"
+	"github.com/tripgrid/tripgrid/checkpoint/filestore"
+	"github.com/tripgrid/tripgrid/cmd/tripgrid/settings"
+	"github.com/tripgrid/tripgrid/internal/localkinesis"
+	"github.com/tripgrid/tripgrid/internal/natsd"
+	"github.com/tripgrid/tripgrid/worker/source"
+)
+
+// embedded are services in this process, with a stream of two shards.
+func embedded(t *testing.T) services {
+	t.Helper()
+	local, err := localkinesis.Open(localkinesis.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- local.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	client, err := source.NewKinesisClient(t.Context(), local.Endpoint(), "us-east-1", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := source.EnsureStream(t.Context(), client, "trips", 2); err != nil {
+		t.Fatal(err)
+	}
+	nats, err := natsd.Start(natsd.Config{Dir: t.TempDir(), Logger: zap.NewNop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nats.Close)
+	conn, err := nats.Connect("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	js, err := jetstream.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := filestore.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return services{store: store, kinesis: client, js: js, log: zap.NewNop()}
+}
+
+// overtaken is a store in which somebody else begins the job just before the
+// first swap of its HEAD.
+type overtaken struct {
+	checkpoint.Store
+	by func()
+}
+
+func (o *overtaken) SwapHead(ctx context.Context, job, old string, data []byte) (string, error) {
+	if by := o.by; by != nil {
+		o.by = nil
+		by()
+	}
+	return o.Store.SwapHead(ctx, job, old, data)
+}
+
+// TestTwoBeginAJob: of two processes that begin a job at once one loses, and
+// works on what the other began; unless it asks for another job.
+func TestTwoBeginAJob(t *testing.T) {
+	for name, tc := range map[string]struct {
+		start   string
+		window  time.Duration
+		refused string
+	}{
+		"trim horizon": {checkpoint.TrimHorizon, 10 * time.Minute, ""},
+		"latest":       {startLatest, 10 * time.Minute, ""},
+		"another spec": {startLatest, 20 * time.Minute, "--window is 20m in the job, 10m asked"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			svc := embedded(t)
+			open := func(svc services, window time.Duration) (*job, error) {
+				spec, queries, err := specOf(settings.Job{Name: "taxi", Profile: "bbox", Window: window, Partitions: 2}, "trips", tc.start, checkpoint.Data{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return openJob(t.Context(), svc, spec, queries)
+			}
+			var first *job
+			second := svc
+			second.store = &overtaken{svc.store, func() {
+				var err error
+				if first, err = open(svc, tc.window); err != nil {
+					t.Error(err)
+				}
+			}}
+			j, err := open(second, 10*time.Minute)
+			switch {
+			case tc.refused != "":
+				if err == nil || !strings.Contains(err.Error(), tc.refused) {
+					t.Errorf("the error is %v", err)
+				}
+			case err != nil:
+				t.Error(err)
+			case j.nonce != first.nonce || j.spec.Diff(first.spec) != "" || len(j.spec.Shards) != 2:
+				t.Errorf("one works on %x (%+v), the other on %x (%+v)", first.nonce, first.spec, j.nonce, j.spec)
+			}
+		})
+	}
+}
