@@ -11,6 +11,7 @@ import (
 
 	"github.com/tripgrid/tripgrid/checkpoint"
 	"github.com/tripgrid/tripgrid/checkpoint/filestore"
+	"github.com/tripgrid/tripgrid/cluster"
 	"github.com/tripgrid/tripgrid/cmd/tripgrid/settings"
 	"github.com/tripgrid/tripgrid/internal/localkinesis"
 	"github.com/tripgrid/tripgrid/internal/natsd"
@@ -117,5 +118,51 @@ func TestTwoBeginAJob(t *testing.T) {
 				t.Errorf("one works on %x (%+v), the other on %x (%+v)", first.nonce, first.spec, j.nonce, j.spec)
 			}
 		})
+	}
+}
+
+// TestLeasesOfANamesake: a job that begins anew under its old name, its old
+// leases still there, takes no notice of them: its shards have not ended.
+func TestLeasesOfANamesake(t *testing.T) {
+	svc := embedded(t)
+	open := func() *job {
+		spec, queries, err := specOf(settings.Job{Name: "taxi", Profile: "bbox", Window: time.Minute, Partitions: 2}, "trips", checkpoint.TrimHorizon, checkpoint.Data{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		j, err := openJob(t.Context(), svc, spec, queries)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return j
+	}
+	leases := func(j *job) *cluster.Leases {
+		l, err := openLeases(t.Context(), settings.Leases{Store: "nats", Failover: time.Minute}, "", j, "me")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	old := open()
+	shard := cluster.Resource(old.spec.Shards[0].ID)
+	held, err := leases(old).Acquire(t.Context(), shard, nil, 0)
+	if err == nil {
+		err = held.End(t.Context())
+	}
+	if err == nil {
+		err = old.partlog.Delete(t.Context())
+	}
+	if err == nil {
+		svc.store, err = filestore.Open(t.TempDir())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	anew := open()
+	if _, err := leases(anew).Acquire(t.Context(), shard, nil, 0); err != nil {
+		t.Errorf("the shard of the new job: %v", err)
+	}
+	if old.leaseScope() == anew.leaseScope() {
+		t.Errorf("both have the scope %s in DynamoDB", old.leaseScope())
 	}
 }

@@ -151,7 +151,7 @@ func leaseTable(ctx context.Context, s settings.Leases, region string, j *job) (
 		}
 	})
 	table, err := dynamodb.New(client, dynamodb.Config{
-		Table: s.Table, Scope: fmt.Sprintf("%s/%s", j.spec.Job, j.generation), NoCreate: !s.Create, Provisioned: true,
+		Table: s.Table, Scope: j.leaseScope(), NoCreate: !s.Create, Provisioned: true,
 		Logger: j.log.Named("leases"),
 	})
 	if err != nil {
@@ -166,6 +166,16 @@ const (
 	leaderLeases = "leader."
 )
 
+// identity is in the names of a job's leases. A job that began anew under its
+// old name, or has a namesake on another log, must not read the other's: shards
+// have ended there, or are in use.
+func (j *job) identity() string { return fmt.Sprintf("%016x", j.nonce) }
+
+// leaseScope is the job's part of the lease table.
+func (j *job) leaseScope() string {
+	return fmt.Sprintf("%s/%s/%s", j.spec.Job, j.generation, j.identity())
+}
+
 // leaseBucket is a lease table in the job's NATS.
 func (j *job) leaseBucket(ctx context.Context, of string) (cluster.Store, error) {
 	kv, err := stream.OpenBucket(ctx, j.js, stream.Bucket{
@@ -175,7 +185,7 @@ func (j *job) leaseBucket(ctx context.Context, of string) (cluster.Store, error)
 	if err != nil {
 		return nil, err
 	}
-	return cluster.NewKV(kv, of), nil
+	return cluster.NewKV(kv, j.identity()+"."+of), nil
 }
 
 // newOwner names this life of this process in lease tables, by its machine.
