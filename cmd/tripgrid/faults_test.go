@@ -95,8 +95,7 @@ func openSearchDown(s *site) {
 
 // s3Refused: the buckets refuse connections for 30 s. Results go on, and
 // checkpoints afterwards. Of the workers that have shards and that coordinate
-// checkpoints one is killed meanwhile: the others take over, without a manifest
-// to begin from until the store is back.
+// checkpoints one is killed meanwhile: the others take over in the outage.
 func s3Refused(s *site) {
 	proxy := s.proxied(&s.s3)
 	s.setup()
@@ -116,6 +115,7 @@ func s3Refused(s *site) {
 	}
 	s.hold(15 * time.Second)
 	s.working(coordinates)
+	s.working(func(m *member) bool { return m.says("shard opened")-m.says("shard given up") == 4 })
 	if now := s.checkpoint(); now != n {
 		s.t.Errorf("checkpoint %s came to be without a store, %s was the newest", now, n)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
@@ -48,6 +49,9 @@ type job struct {
 	queries    []window.Query
 	partlog    *stream.Log
 	board      *checkpoint.Board
+
+	mu     sync.Mutex
+	newest *checkpoint.Manifest // that was read here
 }
 
 // specOf is the spec of a job, but for its shards.
@@ -96,7 +100,7 @@ func openJob(ctx context.Context, svc services, spec checkpoint.Spec, queries []
 	if diff := m.Spec.Diff(spec); diff != "" {
 		return nil, fmt.Errorf("cannot resume job %s: %s; give what it was started with, or another --job", spec.Job, diff)
 	}
-	j := &job{services: svc, spec: m.Spec, generation: m.Generation, nonce: m.Nonce, queries: queries}
+	j := &job{services: svc, spec: m.Spec, generation: m.Generation, nonce: m.Nonce, queries: queries, newest: m}
 	// Generation 1 begins with an empty cut, so any manifest tells its genesis.
 	first := *m
 	first.N, first.Vector, first.Partitions = 0, nil, nil
@@ -129,10 +133,22 @@ func (j *job) start() (source.Start, error) {
 	return source.Start{Timestamp: at}, nil
 }
 
-// manifest is that of the newest checkpoint.
+// manifest is that of the newest checkpoint, or, while the store is
+// unavailable, the newest that was read before: shards may begin from any
+// (package checkpoint, Reading back).
 func (j *job) manifest(ctx context.Context) (*checkpoint.Manifest, error) {
 	_, m, err := checkpoint.Recover(ctx, j.store, j.spec.Job)
-	return m, err
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	switch {
+	case errors.Is(err, checkpoint.ErrUnavailable):
+		return j.newest, nil
+	case err != nil:
+		return nil, err
+	case m.N >= j.newest.N:
+		j.newest = m
+	}
+	return m, nil
 }
 
 // finished waits until a checkpoint says that all shards are at their end and
@@ -142,9 +158,19 @@ func (j *job) finished(ctx context.Context) error {
 	defer cancel()
 	done := false
 	err := j.board.WatchCompleted(ctx, func(checkpoint.Completed) {
-		if m, err := j.manifest(ctx); err == nil && m.N > 0 && checkpoint.Finished(m) {
-			done = true
-			cancel()
+		// It may be the last one, so it must be read, outage or not.
+		for ctx.Err() == nil {
+			_, m, err := checkpoint.Recover(ctx, j.store, j.spec.Job)
+			if err == nil {
+				if done = m.N > 0 && checkpoint.Finished(m); done {
+					cancel()
+				}
+				return
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Second):
+			}
 		}
 	})
 	if done {
