@@ -257,7 +257,11 @@ func isConflict(err error) bool {
 // watch calls fn, from one goroutine, with the keys that match and their values
 // as they change, and for a single key with its value every second.
 func (b *Board) watch(ctx context.Context, keys string, fn func(key string, value []byte) error) error {
-	w, err := b.kv.Watch(ctx, keys)
+	var w jetstream.KeyWatcher
+	err := outlast(ctx, func() (err error) {
+		w, err = b.kv.Watch(ctx, keys)
+		return err
+	}, nil)
 	if err != nil {
 		return fmt.Errorf("watch %s of %s: %w", keys, b.bucket, err)
 	}
@@ -284,6 +288,25 @@ func (b *Board) watch(ctx context.Context, keys string, fn func(key string, valu
 		}
 	})
 	return g.Wait()
+}
+
+// outlast calls f again for as long as NATS or the store does not answer; told,
+// if it is not nil, hears of it.
+func outlast(ctx context.Context, f func() error, told func(error)) error {
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+		err := f()
+		if err == nil || !errors.Is(err, ErrUnavailable) && !stream.Transient(err) {
+			return err
+		}
+		if told != nil && ctx.Err() == nil {
+			told(err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+	}
 }
 
 func forward(ctx context.Context, updates <-chan jetstream.KeyValueEntry, values chan<- jetstream.KeyValueEntry) error {

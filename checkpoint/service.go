@@ -2,7 +2,6 @@ package checkpoint
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -118,20 +117,16 @@ func (s *Service) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// begin is start, tried again for as long as the store is unavailable.
-func (s *Service) begin(ctx context.Context) (Start, error) {
-	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		start, err := s.start(ctx)
-		if !errors.Is(err, ErrUnavailable) {
-			return start, err
-		}
+// begin is start, tried again for as long as the store or NATS is unavailable:
+// whoever is elected after an outage may find it not quite over.
+func (s *Service) begin(ctx context.Context) (start Start, err error) {
+	err = outlast(ctx, func() error {
+		start, err = s.start(ctx)
+		return err
+	}, func(err error) {
 		fire(s.events.Failed, Failed{Reason: fmt.Sprintf("start the checkpoint coordinator: %v", err)})
-		select {
-		case <-ctx.Done():
-			return Start{}, ctx.Err()
-		case <-time.After(wait):
-		}
-	}
+	})
+	return start, err
 }
 
 // start reads HEAD, the board and the acks on it.

@@ -235,9 +235,9 @@ func named(err error) error {
 	return err
 }
 
-// transient tells whether a request may be answered if it is asked again:
+// Transient tells whether a request may be answered if it is asked again:
 // there is no leader, or it did not answer in time.
-func transient(err error) bool {
+func Transient(err error) bool {
 	return errors.Is(err, errAgain) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) ||
 		errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrNoStreamResponse) ||
 		errors.Is(err, nats.ErrReconnectBufExceeded) || errors.Is(err, nats.ErrDisconnected) ||
@@ -251,7 +251,7 @@ func retry(ctx context.Context, f func(context.Context) error) error {
 		attempt, cancel := context.WithTimeout(ctx, requestTimeout)
 		err := f(attempt)
 		cancel()
-		if err == nil || !transient(err) || ctx.Err() != nil {
+		if err == nil || !Transient(err) || ctx.Err() != nil {
 			return err
 		}
 		if cerr := wait.sleep(ctx); cerr != nil {
