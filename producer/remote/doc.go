@@ -27,7 +27,8 @@
 //
 // The file has no name, so that it is gone when it is closed, even by a crash. In
 // Config.Cache it has one, by its URL, version and size, and stays: the next run
-// takes it from there if its server still says the same.
+// takes it from there if its server still says the same. What has no version is
+// not kept.
 //
 // # Failures
 //

@@ -127,6 +127,10 @@ func (f *Fetch) Close() {
 	}
 }
 
+// keeps tells whether an object belongs in the cache: without a version nobody
+// could tell a later one from it.
+func (c *Client) keeps(o *Object) bool { return c.cfg.Cache != "" && o.version != "" }
+
 // kept is the path of an object in the cache.
 func (c *Client) kept(o *Object) string {
 	id := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%d", o.URL, o.version, o.Size))
@@ -136,7 +140,7 @@ func (c *Client) kept(o *Object) string {
 
 // cached returns the object's file in the cache, nil if it is not there.
 func (c *Client) cached(o *Object) (*os.File, error) {
-	if c.cfg.Cache == "" {
+	if !c.keeps(o) {
 		return nil, nil
 	}
 	file, err := os.Open(c.kept(o))
@@ -158,7 +162,7 @@ const staleAfter = 24 * time.Hour
 // create makes the file that an object is fetched into: in the cache, or without
 // a name where the system can do that. keep ends it.
 func (c *Client) create(o *Object) (file *os.File, keep func(ok bool) error, err error) {
-	if c.cfg.Cache == "" {
+	if !c.keeps(o) {
 		if file, err = createTemp(c.dir, "tripgrid-fetch-*"); err != nil {
 			return nil, nil, err
 		}

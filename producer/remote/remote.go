@@ -104,11 +104,9 @@ func display(name string) string {
 	}
 	u, err := url.Parse(name)
 	if err != nil {
-		name, _, _ = strings.Cut(name, "?")
 		scheme, rest, _ := strings.Cut(name, "://")
-		if host, _, _ := strings.Cut(rest, "/"); strings.Contains(host, "@") {
-			rest = rest[strings.LastIndex(host, "@")+1:]
-		}
+		rest = rest[strings.LastIndex(rest, "@")+1:] // a password may have any character
+		rest, _, _ = strings.Cut(rest, "?")
 		return scheme + "://" + rest
 	}
 	u.User, u.RawQuery, u.Fragment = nil, "", ""

@@ -391,6 +391,8 @@ func TestWebErrors(t *testing.T) {
 		"silent":       {silent.URL, "the server has been silent for 50ms: check the network"},
 		"no host":      {"https:///x", "it is no valid URL"},
 		"malformed":    {"https://user:password@ho st/%zz?signature=hidden", "it is no valid URL"},
+		"slash":        {"https://user:password/a@host/x?signature=hidden", "read trips of https://host/x: it is no valid URL"},
+		"question":     {"https://user:password?a@host/x?signature=hidden", "read trips of https://host/x: it is no valid URL"},
 	} {
 		_, _, err := fetchAll(t, quick(Config{Attempts: 2, Timeout: 50 * time.Millisecond}), c.url)
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
@@ -467,6 +469,28 @@ func TestCache(t *testing.T) {
 		t.Fatal(err)
 	}
 	if left, err := filepath.Glob(filepath.Join(cache, "part-*")); err != nil || len(left) != 1 || filepath.Base(left[0]) != "part-2" {
+		t.Errorf("left %v, %v", left, err)
+	}
+}
+
+// Where nobody says a version, what is kept could be an older one: it is not kept.
+func TestCacheWithoutVersion(t *testing.T) {
+	content := "one"
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodHead {
+			w.WriteHeader(http.StatusMethodNotAllowed)
+			return
+		}
+		_, _ = io.WriteString(w, content)
+	}))
+	t.Cleanup(site.Close)
+	cfg := quick(Config{Cache: t.TempDir()})
+	for _, content = range []string{"one", "two"} {
+		if _, got, err := fetchAll(t, cfg, site.URL+"/trips.csv"); err != nil || !slices.Equal(got, []string{content}) {
+			t.Errorf("%q instead of %q, %v", got, content, err)
+		}
+	}
+	if left, err := os.ReadDir(cfg.Cache); err != nil || len(left) != 0 {
 		t.Errorf("left %v, %v", left, err)
 	}
 }
