@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -174,8 +175,17 @@ func (r *windowRole) coordinate(ctx context.Context) error {
 // lead is one life of the coordinator.
 func (r *windowRole) lead(ctx context.Context) error {
 	cfg := r.checkpoints
-	var err error
-	if cfg.Floor, err = ingest.HighestBarrier(ctx, r.job.partlog, r.job.spec.ShardIDs()); err != nil {
+	shards := r.job.spec.ShardIDs()
+	m, err := r.job.manifest(ctx)
+	if err != nil {
+		return err
+	}
+	for _, c := range m.Vector { // those that came by splits and merges
+		if !slices.Contains(shards, c.Shard) {
+			shards = append(shards, c.Shard)
+		}
+	}
+	if cfg.Floor, err = ingest.HighestBarrier(ctx, r.job.partlog, shards); err != nil {
 		return err
 	}
 	s := checkpoint.NewService(cfg, r.job.store, r.job.board, r.job.partlog, r.events)
