@@ -53,7 +53,7 @@ func NewClient(ctx context.Context, endpoint, region string, creds aws.Credentia
 	}
 	cfg, err := config.LoadDefaultConfig(ctx, options...)
 	if err != nil {
-		return nil, fmt.Errorf("configure the S3 client: %w", err)
+		return nil, fmt.Errorf("configure the S3 client: %w: check AWS_PROFILE, AWS_CA_BUNDLE and the files of the AWS configuration", err)
 	}
 	if cfg.Region == "" {
 		return nil, fmt.Errorf("configure the S3 client: no region is set, name the bucket's region or set AWS_REGION")

@@ -64,7 +64,13 @@ func (b brief) Error() string {
 	case errorStatus(b.err) != 0:
 		return fmt.Sprintf("an answer of status %d without an error of S3", errorStatus(b.err))
 	}
-	return b.err.Error()
+	var op *smithy.OperationError
+	err := b.err
+	if errors.As(err, &op) && op.Err != nil {
+		err = op.Err
+	}
+	text, _, _ := strings.Cut(err.Error(), ", operation error ec2imds") // the last place where credentials were looked for
+	return text
 }
 
 func (s *Store) hint(c *call, err error) string {

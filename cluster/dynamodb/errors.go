@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"syscall"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
@@ -108,7 +109,8 @@ func brief(err error) string {
 	}
 	var op *smithy.OperationError
 	if errors.As(err, &op) && op.Err != nil {
-		return op.Err.Error()
+		err = op.Err
 	}
-	return err.Error()
+	text, _, _ := strings.Cut(err.Error(), ", operation error ec2imds") // the last place where credentials were looked for
+	return text
 }

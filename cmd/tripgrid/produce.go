@@ -92,6 +92,8 @@ func (c *produceCmd) Run(ctx context.Context, std streams) (err error) {
 		fmt.Fprintf(std.err, "tripgrid: all %s trips are in the stream %s\n", grouped(p.Stats().Sent), c.Kinesis.Stream)
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintf(std.err, "tripgrid: stopped; the same command with --dir %s goes on\n", c.Producer.Dir)
+	case errors.Is(err, producer.ErrRefused):
+		err = fmt.Errorf("%w, or another --dir", err)
 	default:
 		log.Debug("replay failed", zap.Error(err))
 	}

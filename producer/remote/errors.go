@@ -75,6 +75,7 @@ func (e errRefused) Error() string {
 	said := e.err.Error()
 	var api smithy.APIError
 	var sent *smithyhttp.RequestSendError
+	var op *smithy.OperationError
 	switch {
 	case errors.As(e.err, &api):
 		said = "S3 says " + api.ErrorCode()
@@ -87,6 +88,8 @@ func (e errRefused) Error() string {
 		}
 	case errors.As(e.err, &sent):
 		said = sent.Err.Error()
+	case errors.As(e.err, &op) && op.Err != nil:
+		said, _, _ = strings.Cut(op.Err.Error(), ", operation error ec2imds") // the last place where credentials were looked for
 	}
 	if e.hint == "" {
 		return said

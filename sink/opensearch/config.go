@@ -159,7 +159,7 @@ func signerOf(ctx context.Context, cfg *Config) (signer.Signer, error) {
 	}
 	aws, err := config.LoadDefaultConfig(ctx, opts...)
 	if err != nil {
-		return nil, fmt.Errorf("opensearch: read the AWS configuration: %w", err)
+		return nil, fmt.Errorf("opensearch: read the AWS configuration: %w: check AWS_PROFILE, AWS_CA_BUNDLE and its files", err)
 	}
 	if aws.Region == "" {
 		return nil, errors.New("opensearch: no AWS region: set it, or AWS_REGION")

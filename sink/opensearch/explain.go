@@ -38,7 +38,8 @@ func (c *Client) explainTransport(err error) error {
 	case errors.As(err, &record), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		return fmt.Errorf("%s does not speak TLS: write the address with http:// or turn TLS on there", at)
 	case strings.Contains(err.Error(), "credentials"):
-		return fmt.Errorf("%s: no AWS credentials to sign with: give this machine a role, or set AWS_PROFILE (%w)", at, err)
+		why, _, _ := strings.Cut(err.Error(), ", operation error ec2imds") // the last place where they were looked for
+		return explained{fmt.Sprintf("%s: no AWS credentials to sign with: give this machine a role, or set AWS_PROFILE (%s)", at, why), err}
 	case errors.As(err, &dns):
 		return fmt.Errorf("opensearch: no such host as %s: check the address", dns.Name)
 	case errors.Is(err, syscall.ECONNREFUSED):

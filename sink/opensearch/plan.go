@@ -2,7 +2,6 @@ package opensearch
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -137,7 +136,15 @@ func (o Options) plan(st state) (Plan, error) {
 			p.note("index template %s is of query %s, which is not declared any more: it and its indices stay", name, m.Query)
 		}
 	}
-	return p.plan, errors.Join(p.errs...)
+	var err error
+	for _, e := range p.errs {
+		if err == nil {
+			err = e
+		} else {
+			err = fmt.Errorf("%w; %w", err, e)
+		}
+	}
+	return p.plan, err
 }
 
 func (p *planner) declared(query string) bool {

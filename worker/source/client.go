@@ -48,7 +48,7 @@ func AWSConfig(ctx context.Context, region string, creds aws.CredentialsProvider
 	}
 	cfg, err := config.LoadDefaultConfig(ctx, options...)
 	if err != nil {
-		return aws.Config{}, fmt.Errorf("configure AWS client: %w", err)
+		return aws.Config{}, fmt.Errorf("configure AWS client: %w: check AWS_PROFILE, AWS_CA_BUNDLE and the files of the AWS configuration", err)
 	}
 	cfg.HTTPClient = HTTPClient(cfg.HTTPClient)
 	return cfg, nil
