@@ -18,7 +18,9 @@ import (
 func Lead(ctx context.Context, l *Leases, r Resource, f func(ctx context.Context) error) error {
 	every := max(l.opt.Failover/10, l.opt.ObserveEvery)
 	for {
-		held, err := l.Acquire(ctx, r, nil, 0)
+		attempt, cancel := context.WithTimeout(ctx, l.opt.Failover) // a table that hangs is asked again
+		held, err := l.Acquire(attempt, r, nil, 0)
+		cancel()
 		switch {
 		case ctx.Err() != nil:
 			if held != nil {

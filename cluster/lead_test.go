@@ -155,3 +155,30 @@ func TestLeadOutlivesTheTable(t *testing.T) {
 		}
 	})
 }
+
+// silent is a table that does not answer the first look at it.
+type silent struct {
+	cluster.Store
+	asked bool
+}
+
+func (s *silent) List(ctx context.Context) ([]cluster.Entry, error) {
+	if !s.asked {
+		s.asked = true
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return s.Store.List(ctx)
+}
+
+// A candidate is not stuck in one question to the table.
+func TestLeadAsksAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &office{t: t, leaders: map[string]int{}}
+		stop := candidate(t, o, &silent{Store: clustertest.NewMemory()}, "a")
+		defer stop()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		o.led("a")
+	})
+}
