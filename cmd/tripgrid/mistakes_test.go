@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -31,8 +32,7 @@ type mistake struct {
 // happened, to what, and what to do.
 func TestMistakes(t *testing.T) {
 	w := newWorld(t)
-	var all sync.WaitGroup
-	free := make(chan struct{}, atOnce)
+	var list []mistake
 	for _, group := range []struct {
 		name string
 		list []mistake
@@ -42,12 +42,21 @@ func TestMistakes(t *testing.T) {
 		{"folders", folderMistakes(t, w)}, {"jobs", jobMistakes(t, w)}, {"usage", usageMistakes(t, w)},
 	} {
 		for _, m := range group.list {
-			free <- struct{}{}
-			all.Go(func() {
-				defer func() { <-free }()
-				t.Run(group.name+"/"+m.name, m.make)
-			})
+			m.name = group.name + "/" + m.name
+			list = append(list, m)
 		}
+	}
+	// Those that wait for an answer first, beside the others.
+	waits := func(m mistake) bool { return strings.HasSuffix(m.name, "silent") }
+	list = append(slices.DeleteFunc(slices.Clone(list), func(m mistake) bool { return !waits(m) }), slices.DeleteFunc(list, waits)...)
+	var all sync.WaitGroup
+	free := make(chan struct{}, atOnce)
+	for _, m := range list {
+		free <- struct{}{}
+		all.Go(func() {
+			defer func() { <-free }()
+			t.Run(m.name, m.make)
+		})
 	}
 	all.Wait()
 }
@@ -88,7 +97,7 @@ var (
 	// machinery is what belongs to the program, not to its user.
 	machinery = regexp.MustCompile(`operation error|https response error|api error|[Rr]equest ?ID|exceeded maximum number of attempts|` +
 		`\*?\b(types|smithy|http|errors|net|fs|kinesis|dynamodb|s3)\.[A-Z]|goroutine|panic|%!|0x[0-9a-f]{6}|<html|<!DOCTYPE|nil pointer|` +
-		`context deadline exceeded|context canceled|[^.](json|xml|yaml): [a-z]+ |invalid character|unexpected EOF|strconv\.`)
+		`context deadline exceeded|context canceled|(^|[ (])(json|xml|yaml): [a-z]+ |invalid character|unexpected EOF|strconv\.`)
 	// advice is a verb that tells to do something.
 	advice = regexp.MustCompile(`\b(must be|did you mean|is no|is not YAML|add|ask|fetch|move|check|set|give|create|grant|allow|start|run|choose|name|make|wait|raise|correct|write|use|stop|extend|` +
 		`renew|enable|turn|put|let|take|change|connect|remove|begin|look|try|restore)\b`)
@@ -176,6 +185,11 @@ func kinesisMistakes(t *testing.T, w *world) []mistake {
 			add(mistake{"denied-" + action, at(jsonService(t, w.kinesis, map[string]refusal{action: denied("kinesis:"+action, arn)})), 1,
 				[]string{"kinesis:" + action, "trips"}})
 		}
+		for _, action := range []string{"DescribeStreamSummary", "ListShards"} {
+			slow := refusal{http.StatusBadRequest, "LimitExceededException", "Rate exceeded for stream trips under account 123456789012."}
+			add(mistake{"throttled-" + action, at(jsonService(t, w.kinesis, map[string]refusal{action: slow})), 1, []string{"trips", "throttled", "fewer applications"}})
+		}
+		add(mistake{"deleting", at(streamThatIs(t, "DELETING")), 1, []string{"stream trips is being deleted", "wait"}})
 		add(mistake{"no-stream", with(command.args(w.folder()), "--kinesis-stream=absent"), 1, []string{"absent", "does not exist", "create", "region"}})
 	}
 	return all
@@ -237,7 +251,7 @@ func natsMistakes(t *testing.T, w *world) []mistake {
 		{"wrong-name", at(secure, "--nats-ca="+ca), 1, []string{secure, "certificate is not for 127.0.0.1", "server name"}},
 		{"no-tls", at("tls://" + host(w.nats)), 1, []string{host(w.nats), "no TLS", "turn TLS off"}},
 		{"no-ca-file", at(secure, "--nats-ca="+filepath.Join(w.dir, "absent.pem")), 1, []string{"absent.pem"}},
-		{"ca-no-pem", at(secure, "--nats-ca="+mustPNG(t)), 1, []string{"trips.png", "PEM"}},
+		{"ca-no-pem", at(secure, "--nats-ca="+picture(t)), 1, []string{"trips.png", "PEM"}},
 		{"no-creds-file", at(w.nats, "--nats-creds="+filepath.Join(w.dir, "absent.creds")), 1, []string{"absent.creds"}},
 		{"no-nkey-file", at(w.nats, "--nats-nkey="+filepath.Join(w.dir, "absent.nk")), 1, []string{"absent.nk"}},
 		{"no-login", at(private), 1, []string{private, "wants a login", "give"}},
@@ -309,9 +323,12 @@ func openSearchMistakes(t *testing.T, w *world) []mistake {
 			[]string{"cluster:monitor/main", "grant"}})
 		add(mistake{"signature", at(searchRefusing(t, http.StatusForbidden, `{"message":"The security token included in the request is invalid."}`), "--results-sigv4=es"), 1, []string{"signature", "region", home, "check"}})
 		add(mistake{"no-ca-file", at(w.stranger, "--results-ca="+filepath.Join(w.dir, "absent.pem")), 1, []string{"absent.pem", "CA"}})
-		add(mistake{"ca-no-pem", at(w.stranger, "--results-ca="+mustPNG(t)), 1, []string{"trips.png", "CA", "PEM"}})
+		add(mistake{"ca-no-pem", at(w.stranger, "--results-ca="+picture(t)), 1, []string{"trips.png", "CA", "PEM"}})
 	}
 	return append(all,
+		mistake{"worker/older-set-up", with(w.worker(w.folder()), "--results-url="+openSearchSetUp(t, 0)), 1, []string{"not set up for job job", "run tripgrid setup"}},
+		mistake{"worker/newer-set-up", with(w.worker(w.folder()), "--results-url="+openSearchSetUp(t, 1000)), 1, []string{"newer tripgrid", "use that one"}},
+		mistake{"setup/newer-set-up", with(w.setup(w.folder()), "--results-url="+openSearchSetUp(t, 1000)), 1, []string{"newer tripgrid", "use that one"}},
 		mistake{"worker/not-set-up", with(w.worker(w.folder()), "--results-url="+w.opensearch), 1, []string{"not set up for job ", "run tripgrid setup"}},
 		mistake{"setup/file", with(w.setup(w.folder()), "--results-url=results.db"), 1, []string{"results.db", "--results-url", "give"}},
 		mistake{"setup/nothing", with(w.setup(w.folder()), "--results-url="), 1, []string{"--results-url", "name"}},
@@ -342,7 +359,7 @@ func tripsMistakes(t *testing.T, w *world) []mistake {
 		of := func(name, data string, want ...string) {
 			all = append(all, mistake{command.name + "/" + name, with(command.args(w.folder()), "--data="+data), 1, want})
 		}
-		of("picture", mustPNG(t), "trips.png", "no valid trip", "give")
+		of("picture", picture(t), "trips.png", "no valid trip", "give")
 		of("empty", file("empty.csv", ""), "empty.csv", "no valid trip", "give")
 		of("prose", file("notes.txt", "Dear diary,\ntoday I took a taxi.\n"), "notes.txt", "no valid trip", "give")
 		of("parquet", file("cut.parquet", "PAR1\x15\x04\x15\x80PAR"), "cut.parquet", "Parquet")
@@ -375,8 +392,8 @@ func tripsMistakes(t *testing.T, w *world) []mistake {
 	s3("web-404", w.missing, "s3://trips/2016/", "check")
 	s3("unknown-authority", w.stranger, "authority", "AWS_CA_BUNDLE")
 	return append(all,
-		mistake{"produce/no-zones", with(w.produce(w.folder()), "--data="+mustPNG(t), "--zones="+filepath.Join(w.dir, "absent.csv")), 1, []string{"absent.csv"}},
-		mistake{"produce/bad-zones", with(w.produce(w.folder()), "--data="+mustPNG(t), "--zones="+mustPNG(t)), 1, []string{"trips.png", "locationid"}},
+		mistake{"produce/no-zones", with(w.produce(w.folder()), "--data="+picture(t), "--zones="+filepath.Join(w.dir, "absent.csv")), 1, []string{"absent.csv"}},
+		mistake{"produce/bad-zones", with(w.produce(w.folder()), "--data="+picture(t), "--zones="+picture(t)), 1, []string{"trips.png", "locationid"}},
 	)
 }
 
@@ -429,17 +446,30 @@ func jobMistakes(t *testing.T, w *world) []mistake {
 	begun := w.folder()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	started := &hearing{text: "worker starts", heard: cancel}
+	started := &hearing{heard: func(line string) {
+		if strings.Contains(line, "worker starts") {
+			cancel()
+		}
+	}}
 	if code := run(ctx, w.worker(begun), streams{io.Discard, started}); code != 0 {
 		t.Fatalf("exit status %d", code)
 	}
 	worker := func(settings ...string) []string { return with(w.worker(begun), settings...) }
+	after := func(args func(dir string) []string, settings ...string) []string {
+		dir := w.folder()
+		mustRun(t, args(dir)...)
+		return with(args(dir), settings...)
+	}
 	return []mistake{
 		{"window", worker("--window=1h"), 1, []string{"cannot resume job " + filepath.Base(begun), "window", "--job"}},
 		{"partitions", worker("--partitions=2"), 1, []string{"cannot resume job", "partitions", "--job"}},
 		{"stream", worker("--kinesis-stream=others"), 1, []string{"cannot resume job", "others", "--job"}},
 		{"profile", worker("--profile=seed"), 1, []string{"cannot resume job", "seed", "--job"}},
 		{"lanes", worker("--no-lanes"), 1, []string{"cannot resume job", "lanes", "--job"}},
+		{"produce/other-trips", after(w.produce, "--trips=50"), 1, []string{"producer.json", "belongs to data ", "another --dir"}},
+		{"produce/other-stream", after(w.produce, "--kinesis-stream=others"), 1, []string{"producer.json", "stream", "another --dir"}},
+		{"demo/other-trips", after(w.demo, "--trips=50"), 1, []string{"cannot resume the run in ", "data", "another --dir"}},
+		{"demo/other-shards", after(w.demo, "--shards=2"), 1, []string{"cannot resume the run in ", "--shards", "another --dir"}},
 		{"other-snapshots", worker("--snapshots-url=" + w.folder()), 1, []string{"other snapshots", "job name"}},
 	}
 }

@@ -430,29 +430,63 @@ func tableThatIs(t *testing.T, state, key string) string {
 	}, nil)
 }
 
-// mustPNG is the path of a picture.
-func mustPNG(t *testing.T) string {
+// picture is the path of one.
+func picture(t *testing.T) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "trips.png")
 	write(t, name, []byte("\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x02\x00\x00\x00"))
 	return name
 }
 
-// hearing is where a command logs; heard is called once the text is said.
+// hearing is where a command logs; it hears line by line.
 type hearing struct {
-	text  string
-	heard func()
+	heard func(line string)
 
 	mu   sync.Mutex
-	said bytes.Buffer
+	said []byte
+	from int // of the line at hand
 }
 
-func (s *hearing) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.said.Write(p)
-	if bytes.Contains(s.said.Bytes(), []byte(s.text)) {
-		s.heard()
+func (h *hearing) Write(p []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.said = append(h.said, p...)
+	for {
+		n := bytes.IndexByte(h.said[h.from:], '\n')
+		if n < 0 {
+			return len(p), nil
+		}
+		h.heard(string(h.said[h.from : h.from+n]))
+		h.from += n + 1
 	}
-	return len(p), nil
+}
+
+func (h *hearing) String() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return string(h.said)
+}
+
+// streamThatIs is the URL of a Kinesis whose stream is in a state.
+func streamThatIs(t *testing.T, state string) string {
+	t.Helper()
+	return serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+		fmt.Fprintf(w, `{"StreamDescriptionSummary":{"StreamName":"trips","StreamARN":"arn:aws:kinesis:%s:123456789012:stream/trips","StreamStatus":%q,
+			"RetentionPeriodHours":24,"StreamCreationTimestamp":1,"OpenShardCount":1,"EnhancedMonitoring":[]}}`, home, state)
+	}, nil)
+}
+
+// openSearchSetUp is the URL of one whose templates are of a version of the set-up.
+func openSearchSetUp(t *testing.T, version int) string {
+	t.Helper()
+	return serve(t, func(w http.ResponseWriter, r *http.Request) {
+		name, ok := strings.CutPrefix(r.URL.Path, "/_component_template/")
+		if !ok || r.Method != http.MethodGet {
+			freshOpenSearch(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `{"component_templates":[{"name":%q,"component_template":{"_meta":{"managed_by":"tripgrid","setup_version":%d},"template":{}}}]}`, name, version)
+	}, nil)
 }
