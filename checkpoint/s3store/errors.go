@@ -126,7 +126,7 @@ func (s *Store) hint(c *call, err error) string {
 	var sent *smithyhttp.RequestSendError
 	var cut errCut
 	if errors.As(err, &sent) || errors.As(err, &cut) {
-		return "the connection broke: check the network"
+		return "the connection broke: check the endpoint and the network"
 	}
 	return ""
 }

@@ -36,6 +36,7 @@ func (t *Table) explain(what, action string, err error) error {
 	var dns *net.DNSError
 	var host x509.HostnameError
 	var garbled *smithy.DeserializationError
+	var sent *smithyhttp.RequestSendError
 	region := t.region
 	if region == "" {
 		region = "this region"
@@ -73,6 +74,8 @@ func (t *Table) explain(what, action string, err error) error {
 		return say("what answers at the DynamoDB endpoint of %s is not DynamoDB: check the endpoint, and whether it begins with http:// or https://", region)
 	case errors.As(err, &late):
 		return say("DynamoDB gave no answer within %s in %d attempts: check the network to lease table %s", late.after, t.c.Attempts, t.where())
+	case errors.As(err, &sent):
+		return say("lease table %s failed: the connection broke: check the endpoint, whether it begins with http:// or https://, and the network (%s)", t.where(), brief(err))
 	}
 	return say("lease table %s failed: %s", t.where(), brief(err))
 }

@@ -49,6 +49,7 @@ func Explain(client *kinesis.Client, stream string, err error) error {
 		return explained{text: fmt.Sprintf(format, a...), err: err}
 	}
 	operation := "this action"
+	var sent *smithyhttp.RequestSendError
 	var op *smithy.OperationError
 	if errors.As(err, &op) {
 		operation = op.OperationName
@@ -86,6 +87,8 @@ func Explain(client *kinesis.Client, stream string, err error) error {
 		return say("what answers for %s is not Kinesis: check the endpoint, and whether it begins with http:// or https://", where)
 	case errors.Is(err, context.DeadlineExceeded):
 		return say("Kinesis gave no answer in time: check the network to %s", where)
+	case errors.As(err, &sent):
+		return say("the connection to Kinesis for %s broke: check the endpoint, whether it begins with http:// or https://, and the network (%s)", where, brief(err))
 	}
 	return say("Kinesis failed for %s: %s", where, brief(err))
 }
