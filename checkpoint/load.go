@@ -125,6 +125,8 @@ func LoadPart(ctx context.Context, store Store, head Head, p stream.Partition,
 		}
 		now, _, herr := ReadJob(ctx, store, head.Job)
 		switch {
+		case errors.Is(herr, ErrUnavailable): // was it damage, or has HEAD moved on?
+			return nil, PartitionEntry{}, nil, nil, herr
 		case herr != nil || now.Upload() == head.Upload():
 			return body, entry, m, bad, err
 		case now.Generation != head.Generation:

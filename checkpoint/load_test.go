@@ -223,6 +223,12 @@ func TestUnavailableIsNoReasonToFallBack(t *testing.T) {
 		}
 	}
 	away := storetest.NewFaulty(store)
+	away.On(storetest.Get, 2, func(func() error) error { return checkpoint.ErrNotFound })
+	away.On(storetest.ReadHead, 1, storetest.Away) // so nobody knows whether the part was swept
+	if _, _, _, bad, err := checkpoint.LoadPart(ctx, away, head, 0, anyPart); !errors.Is(err, checkpoint.ErrUnavailable) || len(bad) != 0 {
+		t.Fatalf("a part is loaded while HEAD may have moved on: %v %v", bad, err)
+	}
+	away = storetest.NewFaulty(store)
 	away.Every(storetest.Get, storetest.Away)
 	if _, _, err := checkpoint.Recover(ctx, away, "taxi"); !errors.Is(err, checkpoint.ErrUnavailable) || errors.Is(err, checkpoint.ErrCorrupt) {
 		t.Fatalf("recovered: %v", err)

@@ -62,6 +62,9 @@ func (w *Windows) load(ctx context.Context, p stream.Partition) (*partition, err
 			return part, err
 		}
 		now, _, herr := checkpoint.ReadJob(ctx, w.cfg.Store, w.cfg.Job)
+		if errors.Is(herr, checkpoint.ErrUnavailable) {
+			return nil, herr
+		}
 		if herr != nil || now.Upload() == head.Upload() {
 			return nil, err
 		}

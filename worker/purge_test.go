@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/tripgrid/tripgrid/checkpoint"
+	"github.com/tripgrid/tripgrid/checkpoint/storetest"
 	"github.com/tripgrid/tripgrid/stream"
 )
 
@@ -127,6 +128,14 @@ func TestR16PurgedWhileLoading(t *testing.T) {
 	r.must(l.stop())
 	w := r.windows(r.pending(newMemory(), 1<<20))
 	w.cfg.Store = old
+	head := old.head
+	away := storetest.NewFaulty(r.store)
+	away.On(storetest.ReadHead, 1, storetest.Away)
+	old.Store = away
+	if _, err := w.load(t.Context(), 0); !errors.Is(err, checkpoint.ErrUnavailable) || errors.Is(err, stream.ErrBroken) {
+		t.Fatalf("an owner that is overtaken, and cannot ask whether it is: %v", err)
+	}
+	old.head = head
 	part, err := w.load(t.Context(), 0)
 	if err != nil || part.machine.Next() <= m.Partitions[0].Resume {
 		t.Fatalf("an owner that is overtaken while it loads: %v", err)
