@@ -38,7 +38,7 @@ func openData(ctx context.Context, dir folder, in input, people io.Writer, log *
 	if len(in.paths) == 0 {
 		return dataset.Generate(dataset.GeneratorOptions{Seed: in.seed, Trips: in.trips}), nil
 	}
-	progress, clear := readingProgress(people)
+	progress, erase := readingProgress(people)
 	opt := dataset.Options{
 		Timezone: in.timezone, SpillDir: string(dir), Progress: progress,
 		Remote: remote.Config{Cache: dir.downloads(), S3: func(ctx context.Context) (remote.S3, error) {
@@ -56,7 +56,7 @@ func openData(ctx context.Context, dir folder, in input, people io.Writer, log *
 		}
 	}
 	files, err := dataset.Open(ctx, in.paths, opt)
-	clear()
+	erase()
 	if err != nil {
 		return nil, err
 	}
@@ -69,8 +69,8 @@ func openData(ctx context.Context, dir folder, in input, people io.Writer, log *
 }
 
 // readingProgress shows on a terminal how far files are read: a line that is
-// drawn over itself. clear takes it away.
-func readingProgress(w io.Writer) (show func(dataset.Report), clear func()) {
+// drawn over itself. erase takes it away.
+func readingProgress(w io.Writer) (show func(dataset.Report), erase func()) {
 	if !isTerminal(w) {
 		return nil, func() {}
 	}

@@ -71,6 +71,11 @@ func testSetup(t *testing.T, at string) {
 	if plan, err = c.Setup(t.Context(), o); err != nil || plan.Changes() != 0 {
 		t.Fatalf("again: %v\n%s", err, plan)
 	}
+	other := o
+	other.Serve, other.Shards, other.Refresh = "elsewhere", 2, time.Second
+	if err := c.Check(t.Context(), other); err != nil {
+		t.Errorf("after the set-up: %v", err)
+	}
 	s := newSink(t, at, opensearch.SinkConfig{})
 	all := samples("taxi", 1)
 	unknown := all[0]

@@ -217,3 +217,26 @@ func TestDateFormat(t *testing.T) {
 		}
 	}
 }
+
+// TestCheck: what a worker needs of the set-up is its fields, and not how the
+// indices are kept.
+func TestCheck(t *testing.T) {
+	c := newCluster(t)
+	client := connect(t, c.URL)
+	set := options("taxi")
+	set.Shards, set.Replicas, set.Refresh, set.Serve, set.Retention = 3, 1, time.Second, "rides", 24*time.Hour
+	if _, err := client.Setup(t.Context(), set); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Check(t.Context(), options("taxi")); err != nil {
+		t.Errorf("a job that is set up with other options: %v", err)
+	}
+	more := options("taxi")
+	more.Queries[0].Fields = append(more.Queries[0].Fields, opensearch.Field{Name: "tips", Type: opensearch.Long})
+	if err := client.Check(t.Context(), more); err == nil || !strings.Contains(err.Error(), "has no field tips of type long: run tripgrid setup") {
+		t.Errorf("a query with another field: %v", err)
+	}
+	if err := client.Check(t.Context(), options("other")); err == nil || !strings.Contains(err.Error(), "other.common is absent") {
+		t.Errorf("another job: %v", err)
+	}
+}

@@ -167,20 +167,58 @@ func (c *Client) lookPolicy(ctx context.Context, o Options, st *state) error {
 	return nil
 }
 
-// Check reports that a job has not been set up, or by another version: without
-// its templates OpenSearch would guess the fields' types.
+// Check reports that a job has not been set up, or not for these queries: without
+// its templates OpenSearch would guess the fields' types. What else Options say
+// (shards, replicas, aliases, retention) is the set-up's alone.
 func (c *Client) Check(ctx context.Context, o Options) error {
-	o.DryRun = true
-	plan, err := c.Setup(ctx, o)
-	if err != nil {
+	if err := o.Validate(); err != nil {
 		return err
 	}
-	for _, s := range plan.Steps {
-		if s.Action != Keep && strings.HasSuffix(s.What, "template") {
-			return fmt.Errorf("opensearch at %s is not set up for job %s, %s %s is absent or differs: run tripgrid setup", c.where(), o.Job, s.What, s.Name)
-		}
+	st := state{components: map[string]installed{}, templates: map[string]installed{}}
+	var err error
+	if st.server, err = c.Ping(ctx); err != nil {
+		return err
+	}
+	if err := c.lookTemplates(ctx, o, &st); err != nil {
+		return err
+	}
+	if lack := o.lack(st); lack != "" {
+		return fmt.Errorf("opensearch at %s is not set up for job %s, %s: run tripgrid setup", c.where(), o.Job, lack)
 	}
 	return nil
+}
+
+// lack is what documents of the job's queries need and the templates do not have.
+func (o Options) lack(st state) string {
+	stale := func(t installed) bool { return t.meta.ManagedBy != managedBy || t.meta.Version != setupVersion }
+	if t, ok := st.components[o.componentName()]; !ok || stale(t) {
+		return fmt.Sprintf("component template %s is absent or another version's", o.componentName())
+	}
+	for _, q := range o.all() {
+		t, ok := st.templates[o.templateName(q.Name)]
+		if !ok || stale(t) {
+			return fmt.Sprintf("index template %s is absent or another version's", o.templateName(q.Name))
+		}
+		var body struct {
+			Template struct {
+				Mappings mapping `json:"mappings"`
+			} `json:"template"`
+		}
+		raw, err := json.Marshal(t.body)
+		if err == nil {
+			err = json.Unmarshal(raw, &body)
+		}
+		if err != nil {
+			return fmt.Sprintf("index template %s cannot be read", o.templateName(q.Name))
+		}
+		want := properties(q, st.server)
+		for _, field := range sorted(want) {
+			if w := want[field].(object); body.Template.Mappings.Properties[field]["type"] != w["type"] {
+				return fmt.Sprintf("index template %s has no field %s of type %v", o.templateName(q.Name), field, w["type"])
+			}
+		}
+	}
+	return ""
 }
 
 // DeadLetter is the document that takes the place of d, which the store rejected
