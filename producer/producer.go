@@ -47,6 +47,12 @@ func New(cfg Config) (*Producer, error) {
 // ID returns the producer id that the trips carry.
 func (p *Producer) ID() uint64 { return ID(p.cfg.Job, p.cfg.Data.Identity(), p.first) }
 
+// Check says whether Run refuses the state file ([ErrRefused]).
+func (p *Producer) Check() error {
+	_, err := loadState(p.cfg.StateFile, p.newState())
+	return err
+}
+
 // Run sends what the state file does not call acknowledged and returns nil once
 // every open shard has acknowledged the final watermark and two consecutive
 // listings of the shards agree. A replay that is done already sends only the

@@ -2,10 +2,14 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
@@ -15,11 +19,12 @@ import (
 	"github.com/tripgrid/tripgrid/cmd/tripgrid/settings"
 	"github.com/tripgrid/tripgrid/internal/localkinesis"
 	"github.com/tripgrid/tripgrid/internal/natsd"
+	"github.com/tripgrid/tripgrid/producer/dataset"
 	"github.com/tripgrid/tripgrid/worker/source"
 )
 
-// embedded are services in this process, with a stream of two shards.
-func embedded(t *testing.T) services {
+// kinesisOfTwo has the stream trips, of two shards.
+func kinesisOfTwo(t *testing.T) (client *kinesis.Client, endpoint string) {
 	t.Helper()
 	local, err := localkinesis.Open(localkinesis.Config{Dir: t.TempDir()})
 	if err != nil {
@@ -34,13 +39,20 @@ func embedded(t *testing.T) services {
 			t.Error(err)
 		}
 	})
-	client, err := source.NewKinesisClient(t.Context(), local.Endpoint(), "us-east-1", nil)
+	client, err = source.NewKinesisClient(t.Context(), local.Endpoint(), "us-east-1", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := source.EnsureStream(t.Context(), client, "trips", 2); err != nil {
 		t.Fatal(err)
 	}
+	return client, local.Endpoint()
+}
+
+// embedded are services in this process, with a stream of two shards.
+func embedded(t *testing.T) services {
+	t.Helper()
+	client, _ := kinesisOfTwo(t)
 	nats, err := natsd.Start(natsd.Config{Dir: t.TempDir(), Logger: zap.NewNop()})
 	if err != nil {
 		t.Fatal(err)
@@ -164,5 +176,36 @@ func TestLeasesOfANamesake(t *testing.T) {
 	}
 	if old.leaseScope() == anew.leaseScope() {
 		t.Errorf("both have the scope %s in DynamoDB", old.leaseScope())
+	}
+}
+
+// TestProduceOtherData: a folder's replay goes on with its own data alone, and
+// is not harmed by the attempt to go on with other data, such as a prefix that
+// has one more file.
+func TestProduceOtherData(t *testing.T) {
+	_, endpoint := kinesisOfTwo(t)
+	dir := t.TempDir()
+	const header = "pickup_datetime,dropoff_datetime,pickup_longitude,pickup_latitude,dropoff_longitude,dropoff_latitude\n"
+	month := func(n int) {
+		row := fmt.Sprintf("2016-%02d-01 00:07:55,2016-%02d-01 00:47:54,-73.9840,40.7549,-73.7826,40.6440\n", n, n)
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%d.csv", n)), []byte(header+row), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run := folder(filepath.Join(dir, "run"))
+	args := []string{"produce", "--kinesis-endpoint", endpoint, "--data", filepath.Join(dir, "*.csv"), "--dir", string(run), "--speedup", "0"}
+	month(1)
+	mustRun(t, args...)
+	month(2)
+	if code, _, stderr := program(t, args...); code != 1 || !strings.Contains(stderr, "belongs to data") {
+		t.Errorf("other data: exit status %d, %s", code, stderr)
+	}
+	spool, err := dataset.OpenSpool(run.spool())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer spool.Close()
+	if spool.Len() != 1 {
+		t.Errorf("the folder has %d trips of the refused replay", spool.Len())
 	}
 }

@@ -68,14 +68,23 @@ func (c *produceCmd) Run(ctx context.Context, std streams) (err error) {
 	if _, err := source.ListShards(ctx, client, c.Kinesis.Stream); err != nil {
 		return err
 	}
+	replay := producer.Config{
+		Stream: c.Kinesis.Stream, Client: client, Job: c.Job.Name, Data: data, Speedup: c.Producer.Speedup, Seek: c.Producer.Seek,
+		StateFile: dir.progress(), Logger: log.Named("producer"),
+	}
+	p, err := producer.New(replay)
+	if err != nil {
+		return err
+	}
+	// A replay that is refused leaves the other one's trips in the folder.
+	if err := p.Check(); err != nil {
+		return err
+	}
 	if data, err = spooled(dir, data); err != nil {
 		return err
 	}
-	p, err := producer.New(producer.Config{
-		Stream: c.Kinesis.Stream, Client: client, Job: c.Job.Name, Data: data, Speedup: c.Producer.Speedup, Seek: c.Producer.Seek,
-		StateFile: dir.progress(), Logger: log.Named("producer"),
-	})
-	if err != nil {
+	replay.Data = data
+	if p, err = producer.New(replay); err != nil {
 		return err
 	}
 	reporting, stop := context.WithCancel(ctx)
