@@ -133,21 +133,24 @@ func TestTwoBeginAJob(t *testing.T) {
 	}
 }
 
+// begun opens a job of two partitions.
+func begun(t *testing.T, svc services) *job {
+	t.Helper()
+	spec, queries, err := specOf(settings.Job{Name: "taxi", Profile: "bbox", Window: time.Minute, Partitions: 2}, "trips", checkpoint.TrimHorizon, checkpoint.Data{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, err := openJob(t.Context(), svc, spec, queries)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return j
+}
+
 // TestLeasesOfANamesake: a job that begins anew under its old name, its old
 // leases still there, takes no notice of them: its shards have not ended.
 func TestLeasesOfANamesake(t *testing.T) {
 	svc := embedded(t)
-	open := func() *job {
-		spec, queries, err := specOf(settings.Job{Name: "taxi", Profile: "bbox", Window: time.Minute, Partitions: 2}, "trips", checkpoint.TrimHorizon, checkpoint.Data{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		j, err := openJob(t.Context(), svc, spec, queries)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return j
-	}
 	leases := func(j *job) *cluster.Leases {
 		l, err := openLeases(t.Context(), settings.Leases{Store: "nats", Failover: time.Minute}, "", j, "me")
 		if err != nil {
@@ -155,7 +158,7 @@ func TestLeasesOfANamesake(t *testing.T) {
 		}
 		return l
 	}
-	old := open()
+	old := begun(t, svc)
 	shard := cluster.Resource(old.spec.Shards[0].ID)
 	held, err := leases(old).Acquire(t.Context(), shard, nil, 0)
 	if err == nil {
@@ -170,7 +173,7 @@ func TestLeasesOfANamesake(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	anew := open()
+	anew := begun(t, svc)
 	if _, err := leases(anew).Acquire(t.Context(), shard, nil, 0); err != nil {
 		t.Errorf("the shard of the new job: %v", err)
 	}
@@ -207,5 +210,34 @@ func TestProduceOtherData(t *testing.T) {
 	defer spool.Close()
 	if spool.Len() != 1 {
 		t.Errorf("the folder has %d trips of the refused replay", spool.Len())
+	}
+}
+
+// TestResultsGone: a job goes on with the file of results that it has filled
+// alone; one that begins makes it.
+func TestResultsGone(t *testing.T) {
+	j := begun(t, embedded(t))
+	file := settings.Results{URL: filepath.Join(t.TempDir(), "results.db")}
+	first := j.newest
+	went := *first
+	went.N = 7
+	for _, step := range []struct {
+		newest *checkpoint.Manifest
+		want   string
+	}{{&went, "is at checkpoint 7, but its results are gone from " + file.URL}, {first, ""}, {&went, ""}} {
+		j.newest = step.newest
+		out, err := openResults(t.Context(), file, "", j)
+		switch {
+		case step.want != "":
+			if err == nil || !strings.Contains(err.Error(), step.want) {
+				t.Errorf("the error is %v", err)
+			}
+		case err != nil:
+			t.Fatal(err)
+		default:
+			if err := out.Close(); err != nil {
+				t.Error(err)
+			}
+		}
 	}
 }

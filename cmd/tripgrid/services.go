@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/url"
 	"os"
@@ -212,6 +213,10 @@ func openResults(ctx context.Context, s settings.Results, region string, j *job)
 		return results{}, err
 	}
 	if at.File != "" {
+		// What a checkpoint says is stored is not made again.
+		if _, err := os.Stat(at.File); errors.Is(err, fs.ErrNotExist) && j.newest.N > 0 {
+			return results{}, fmt.Errorf("job %s is at checkpoint %d, but its results are gone from %s: put the file back, or begin anew under another --job", j.spec.Job, j.newest.N, at.File)
+		}
 		db, err := sink.OpenSQLite(at.File)
 		return results{Sink: db}, err
 	}

@@ -106,6 +106,7 @@ func (c *workerCmd) Run(ctx context.Context, std streams) (err error) {
 			fallback:    func(stream.Partition, checkpoint.Fallback) {},
 		}))
 	}
+	told := ctx
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	crew := newCrew(ctx)
@@ -130,9 +131,12 @@ func (c *workerCmd) Run(ctx context.Context, std streams) (err error) {
 	case done:
 		log.Info("worker ends: the replay is at its end, all results are stored")
 		return nil
-	case errors.Is(err, context.Canceled):
-		log.Info("worker ends, it was told to")
-		return nil
+	case told.Err() == nil || !errors.Is(err, context.Canceled):
+		return err
 	}
-	return err
+	log.Info("worker ends, it was told to")
+	if c.ExitWhenDone { // it is not
+		return told.Err()
+	}
+	return nil
 }
