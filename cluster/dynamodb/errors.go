@@ -54,6 +54,8 @@ func (t *Table) explain(what, action string, err error) error {
 		return say("DynamoDB refused the credentials for lease table %s: check them, the region and the machine's clock (%s)", t.where(), brief(err))
 	case throttled(err):
 		return say("lease table %s is still throttled after %d attempts: raise its capacity or bill it on demand (%s)", t.where(), t.c.Attempts, brief(err))
+	case code == "UnknownOperationException" || code == "InvalidAction":
+		return say("what answers at the DynamoDB endpoint of %s does not know %s: check that the endpoint is that of DynamoDB (%s)", region, action, brief(err))
 	case code == "ValidationException":
 		return say("lease table %s does not take it: check that its keys are %s and %s (%s)", t.where(), attrScope, attrResource, brief(err))
 	case unsigned(err):

@@ -67,6 +67,8 @@ func Explain(client *kinesis.Client, stream string, err error) error {
 		return say("%s was not created: the account's limit of streams or shards is reached: raise it or delete some (%s)", where, brief(err))
 	case throttled(err):
 		return say("%s is throttled: add shards, or let fewer applications read it (%s)", where, brief(err))
+	case code == "UnknownOperationException" || code == "InvalidAction":
+		return say("what answers for %s does not know %s: check that the endpoint is that of Kinesis (%s)", where, operation, brief(err))
 	case strings.HasPrefix(code, "KMS"):
 		return say("the KMS key of %s cannot be used: enable it and grant kms:Decrypt (%s)", where, brief(err))
 	case unsigned(err):
