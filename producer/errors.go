@@ -1,12 +1,11 @@
 package producer
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
 	"github.com/aws/smithy-go"
-	smithyhttp "github.com/aws/smithy-go/transport/http"
+	"github.com/tripgrid/tripgrid/internal/amazon"
 )
 
 const throughputExceeded = "ProvisionedThroughputExceededException"
@@ -23,7 +22,7 @@ func (p *Producer) fatal(err error) error {
 	}
 	stream := p.cfg.Stream
 	say := func(format string) error {
-		return explained{fmt.Sprintf("producer: "+format+" (%s)", stream, brief(err)), err}
+		return explained{fmt.Sprintf("producer: "+format+" (%s)", stream, amazon.Brief(err)), err}
 	}
 	switch api.ErrorCode() {
 	case "ResourceNotFoundException":
@@ -50,26 +49,6 @@ type explained struct {
 
 func (e explained) Error() string { return e.text }
 func (e explained) Unwrap() error { return e.err }
-
-// brief is the server's own message, or the cause without the SDK's frame.
-func brief(err error) string {
-	var api smithy.APIError
-	var sent *smithyhttp.RequestSendError
-	var op *smithy.OperationError
-	switch {
-	case errors.As(err, &api) && api.ErrorMessage() != "":
-		return api.ErrorCode() + ": " + api.ErrorMessage()
-	case errors.As(err, &api):
-		return api.ErrorCode()
-	case errors.Is(err, context.DeadlineExceeded):
-		return "no answer in time"
-	case errors.As(err, &sent) && sent.Err != nil:
-		return sent.Err.Error()
-	case errors.As(err, &op) && op.Err != nil:
-		return op.Err.Error()
-	}
-	return err.Error()
-}
 
 // misrouted is what Run ends with when a record went where its explicit hash key
 // does not lead.

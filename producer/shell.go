@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tripgrid/tripgrid/internal/amazon"
 	"github.com/tripgrid/tripgrid/trip"
 )
 
@@ -247,7 +248,7 @@ func (s *shell) trouble(what string, err error) error {
 	if !s.troubled {
 		s.troubled = true
 		s.p.log.Warn("a call to Kinesis failed and is tried again", zap.String("call", what),
-			zap.String("stream", s.p.cfg.Stream), zap.String("error", brief(err)))
+			zap.String("stream", s.p.cfg.Stream), zap.String("error", amazon.Brief(err)))
 	}
 	return nil
 }

@@ -3,16 +3,12 @@ package s3store
 import (
 	"context"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go/logging"
+	"github.com/tripgrid/tripgrid/internal/amazon"
 )
 
 // API is what the store needs of S3; *s3.Client has it.
@@ -39,26 +35,13 @@ const connectTimeout = 5 * time.Second
 // are the default chain's. An empty endpoint is AWS's own; any other is
 // addressed by path (http://host/bucket/key), which S3-compatible servers need.
 func NewClient(ctx context.Context, endpoint, region string, creds aws.CredentialsProvider) (*s3.Client, error) {
-	// The SDK adds a CA bundle to a *BuildableClient alone, so it is wrapped after.
-	options := []func(*config.LoadOptions) error{config.WithHTTPClient(awshttp.NewBuildableClient().
-		WithDialerOptions(func(d *net.Dialer) { d.Timeout = connectTimeout }).
-		WithTransportOptions(func(t *http.Transport) {
-			t.MaxIdleConns, t.MaxIdleConnsPerHost = 64, 64
-		}))}
-	if region != "" {
-		options = append(options, config.WithRegion(region))
-	}
-	if creds != nil {
-		options = append(options, config.WithCredentialsProvider(creds))
-	}
-	cfg, err := config.LoadDefaultConfig(ctx, options...)
+	cfg, err := amazon.Config(ctx, region, creds)
 	if err != nil {
-		return nil, fmt.Errorf("configure the S3 client: %w: check AWS_PROFILE, AWS_CA_BUNDLE and the files of the AWS configuration", err)
+		return nil, err
 	}
 	if cfg.Region == "" {
 		return nil, fmt.Errorf("configure the S3 client: no region is set, name the bucket's region or set AWS_REGION")
 	}
-	cfg.HTTPClient = opaqueBody{cfg.HTTPClient}
 	cfg.Logger = logging.Nop{} // errors come back; it would write to stderr
 	return s3.NewFromConfig(cfg, func(o *s3.Options) {
 		if endpoint != "" {
@@ -67,19 +50,4 @@ func NewClient(ctx context.Context, endpoint, region string, creds aws.Credentia
 		// The store has a checksum of its own for servers that return none.
 		o.DisableLogOutputChecksumValidationSkipped = true
 	}), nil
-}
-
-// opaqueBody hides from net/http what a request body is: a fast server's
-// answer may overtake the end of the request, and the body's early close then
-// surfaces as "use of closed network connection".
-type opaqueBody struct{ inner aws.HTTPClient }
-
-// Do implements aws.HTTPClient.
-func (c opaqueBody) Do(r *http.Request) (*http.Response, error) {
-	if r.Body != nil && r.Body != http.NoBody {
-		clone := *r
-		clone.Body = struct{ io.ReadCloser }{r.Body}
-		r = &clone
-	}
-	return c.inner.Do(r)
 }

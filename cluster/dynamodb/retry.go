@@ -2,19 +2,13 @@ package dynamodb
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"math/rand/v2"
-	"net"
 	"net/http"
-	"strings"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/smithy-go"
-	smithyhttp "github.com/aws/smithy-go/transport/http"
+	"github.com/tripgrid/tripgrid/internal/amazon"
 )
 
 // again tells whether another attempt may succeed. Whether the failed one had
@@ -22,68 +16,15 @@ import (
 func again(err error) bool {
 	var api smithy.APIError
 	if errors.As(err, &api) {
-		return throttled(api) || status(err) >= http.StatusInternalServerError || api.ErrorFault() == smithy.FaultServer ||
+		return amazon.Throttled(err) || amazon.Status(err) >= http.StatusInternalServerError || api.ErrorFault() == smithy.FaultServer ||
 			passing[api.ErrorCode()]
 	}
-	return !unsent(err)
+	return !amazon.Unsent(err)
 }
 
 // The client corrects its clock by the answer RequestTimeTooSkewed.
 var passing = map[string]bool{"InternalServerError": true, "InternalFailure": true, "ServiceUnavailable": true,
 	"ServiceUnavailableException": true, "RequestTimeout": true, "RequestTimeoutException": true, "RequestTimeTooSkewed": true}
-
-func throttled(err error) bool {
-	var api smithy.APIError
-	if !errors.As(err, &api) {
-		return false
-	}
-	_, is := retry.DefaultThrottleErrorCodes[api.ErrorCode()]
-	return is
-}
-
-func status(err error) int {
-	var r *smithyhttp.ResponseError
-	if errors.As(err, &r) {
-		return r.HTTPStatusCode()
-	}
-	return 0
-}
-
-// unsent tells errors that will not go away and came before any byte of the
-// request was sent.
-func unsent(err error) bool {
-	return unresolved(err) || untrusted(err) || unsigned(err) || unplaced(err)
-}
-
-func unresolved(err error) bool {
-	var dns *net.DNSError
-	return errors.As(err, &dns) && dns.IsNotFound
-}
-
-func untrusted(err error) bool {
-	var verify *tls.CertificateVerificationError
-	var authority x509.UnknownAuthorityError
-	var header tls.RecordHeaderError
-	return errors.As(err, &verify) || errors.As(err, &authority) || errors.As(err, &header)
-}
-
-// The SDK has no types for these two.
-func unsigned(err error) bool {
-	return operational(err) && (strings.Contains(err.Error(), "get identity: ") || strings.Contains(err.Error(), "no identity"))
-}
-
-func unplaced(err error) bool {
-	var region *aws.MissingRegionError
-	return errors.As(err, &region) || operational(err) && (strings.Contains(err.Error(), "esolve service endpoint") ||
-		strings.Contains(err.Error(), "endpoint rule error") || strings.Contains(err.Error(), "invalid input region"))
-}
-
-// operational tells whether the SDK's client says so, and not the server.
-func operational(err error) bool {
-	var op *smithy.OperationError
-	var sent *smithyhttp.RequestSendError
-	return errors.As(err, &op) && !errors.As(err, &sent) && status(err) == 0
-}
 
 // call tries f until it succeeds, is refused, the attempts are used up or the
 // context ends.

@@ -42,7 +42,7 @@ func openData(ctx context.Context, dir folder, in input, people io.Writer, log *
 	opt := dataset.Options{
 		Timezone: in.timezone, SpillDir: string(dir), Progress: progress,
 		Remote: remote.Config{Cache: dir.downloads(), S3: func(ctx context.Context) (remote.S3, error) {
-			cfg, err := amazon(ctx, in.region, in.endpoint)
+			cfg, err := awsConfig(ctx, in.region, in.endpoint)
 			if err != nil {
 				return nil, err
 			}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -70,8 +69,8 @@ func (m mistake) make(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patient)
 	defer cancel()
 	began := time.Now()
-	var out, errs bytes.Buffer
-	code := run(ctx, m.args, streams{&out, &errs})
+	var errs hearing
+	code := run(ctx, m.args, streams{io.Discard, &errs})
 	took := time.Since(began)
 	said, err := sentence(errs.String())
 	t.Logf("(%.1fs) %s", took.Seconds(), said)
@@ -327,7 +326,7 @@ func openSearchMistakes(t *testing.T, w *world) []mistake {
 	}
 	return append(all,
 		mistake{"worker/older-set-up", with(w.worker(w.folder()), "--results-url="+openSearchSetUp(t, 0)), 1, []string{"not set up for job job", "run tripgrid setup"}},
-		mistake{"worker/newer-set-up", with(w.worker(w.folder()), "--results-url="+openSearchSetUp(t, 1000)), 1, []string{"newer tripgrid", "use that one"}},
+		mistake{"worker/newer-set-up", with(w.worker(w.folder()), "--results-url="+openSearchSetUp(t, 1000)), 1, []string{"another version's", "run tripgrid setup"}},
 		mistake{"setup/newer-set-up", with(w.setup(w.folder()), "--results-url="+openSearchSetUp(t, 1000)), 1, []string{"newer tripgrid", "use that one"}},
 		mistake{"worker/not-set-up", with(w.worker(w.folder()), "--results-url="+w.opensearch), 1, []string{"not set up for job ", "run tripgrid setup"}},
 		mistake{"setup/file", with(w.setup(w.folder()), "--results-url=results.db"), 1, []string{"results.db", "--results-url", "give"}},

@@ -104,7 +104,7 @@ func newWorld(t *testing.T) *world {
 	w.nats = nats.URL()
 	w.opensearch = serve(t, freshOpenSearch, nil)
 
-	w.refused, w.silent = closedPort(t), silentPort(t)
+	w.refused, w.silent = nobody, silentPort(t)
 	w.unknown = "nowhere.invalid:4567"
 	w.page = serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
@@ -197,16 +197,6 @@ func serve(t *testing.T, handler http.HandlerFunc, certificate *tls.Certificate)
 	}
 	t.Cleanup(s.Close)
 	return s.URL
-}
-
-func closedPort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func silentPort(t *testing.T) string {
@@ -438,7 +428,8 @@ func picture(t *testing.T) string {
 	return name
 }
 
-// hearing is where a command logs; it hears line by line.
+// hearing is where a command speaks to people, from several goroutines; heard,
+// if it is there, hears it line by line.
 type hearing struct {
 	heard func(line string)
 
@@ -456,7 +447,9 @@ func (h *hearing) Write(p []byte) (int, error) {
 		if n < 0 {
 			return len(p), nil
 		}
-		h.heard(string(h.said[h.from : h.from+n]))
+		if h.heard != nil {
+			h.heard(string(h.said[h.from : h.from+n]))
+		}
 		h.from += n + 1
 	}
 }
@@ -490,3 +483,6 @@ func openSearchSetUp(t *testing.T, version int) string {
 		fmt.Fprintf(w, `{"component_templates":[{"name":%q,"component_template":{"_meta":{"managed_by":"tripgrid","setup_version":%d},"template":{}}}]}`, name, version)
 	}, nil)
 }
+
+// nobody listens there, and no test is given that port.
+const nobody = "127.0.0.1:1"

@@ -27,6 +27,7 @@ import (
 	"github.com/tripgrid/tripgrid/cluster"
 	"github.com/tripgrid/tripgrid/cluster/dynamodb"
 	"github.com/tripgrid/tripgrid/cmd/tripgrid/settings"
+	"github.com/tripgrid/tripgrid/internal/amazon"
 	"github.com/tripgrid/tripgrid/sink"
 	"github.com/tripgrid/tripgrid/sink/opensearch"
 	"github.com/tripgrid/tripgrid/stream"
@@ -54,9 +55,9 @@ func newLogger(w io.Writer, s settings.Log) (*zap.Logger, error) {
 	return zap.New(zapcore.NewCore(zapcore.NewConsoleEncoder(enc), out, level)), nil
 }
 
-// amazon is the AWS region and credentials for one service: the SDK's default
+// awsConfig is the AWS region and credentials for one service: the SDK's default
 // chain, but for a stand-in on this machine, which needs neither.
-func amazon(ctx context.Context, region, endpoint string) (aws.Config, error) {
+func awsConfig(ctx context.Context, region, endpoint string) (aws.Config, error) {
 	var creds aws.CredentialsProvider
 	if onThisMachine(endpoint) {
 		if os.Getenv("AWS_ACCESS_KEY_ID") == "" && os.Getenv("AWS_PROFILE") == "" {
@@ -66,7 +67,7 @@ func amazon(ctx context.Context, region, endpoint string) (aws.Config, error) {
 			region = "us-east-1"
 		}
 	}
-	cfg, err := source.AWSConfig(ctx, region, creds)
+	cfg, err := amazon.Config(ctx, region, creds)
 	cfg.Logger = logging.Nop{} // errors come back; what else it tells goes past our log
 	if err == nil && cfg.Region == "" {
 		err = errors.New("no AWS region is set: give --aws-region, or set AWS_REGION")
@@ -84,7 +85,7 @@ func onThisMachine(endpoint string) bool {
 }
 
 func kinesisClient(ctx context.Context, s settings.Kinesis, region string) (*kinesis.Client, error) {
-	cfg, err := amazon(ctx, region, s.Endpoint)
+	cfg, err := awsConfig(ctx, region, s.Endpoint)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +105,7 @@ func openStore(ctx context.Context, s settings.Snapshots, region string) (checkp
 	if at.Folder != "" {
 		return filestore.Open(at.Folder)
 	}
-	cfg, err := amazon(ctx, region, s.Endpoint)
+	cfg, err := awsConfig(ctx, region, s.Endpoint)
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +143,7 @@ func openLeases(ctx context.Context, s settings.Leases, region string, j *job, o
 }
 
 func leaseTable(ctx context.Context, s settings.Leases, region string, j *job) (cluster.Store, error) {
-	cfg, err := amazon(ctx, region, s.Endpoint)
+	cfg, err := awsConfig(ctx, region, s.Endpoint)
 	if err != nil {
 		return nil, err
 	}

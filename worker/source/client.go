@@ -2,24 +2,20 @@ package source
 
 import (
 	"context"
-	"fmt"
-	"io"
-	"net/http"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/tripgrid/tripgrid/internal/amazon"
 )
 
-// NewKinesisClient returns a client over AWSConfig. An empty endpoint is AWS's
+// NewKinesisClient returns a client over amazon.Config. An empty endpoint is AWS's
 // own; with an endpoint, nil credentials are placeholders.
 func NewKinesisClient(ctx context.Context, endpoint, region string, creds aws.CredentialsProvider) (*kinesis.Client, error) {
 	if creds == nil && endpoint != "" {
 		creds = credentials.NewStaticCredentialsProvider("local", "local", "")
 	}
-	cfg, err := AWSConfig(ctx, region, creds)
+	cfg, err := amazon.Config(ctx, region, creds)
 	if err != nil {
 		return nil, err
 	}
@@ -28,46 +24,4 @@ func NewKinesisClient(ctx context.Context, endpoint, region string, creds aws.Cr
 			o.BaseEndpoint = aws.String(endpoint)
 		}
 	}), nil
-}
-
-// AWSConfig is the SDK's default configuration (environment, profile,
-// AWS_CA_BUNDLE) with an HTTP client for many goroutines that talk to one
-// host, see HTTPClient. An empty region and nil credentials are the default
-// chain's.
-func AWSConfig(ctx context.Context, region string, creds aws.CredentialsProvider) (aws.Config, error) {
-	// The SDK adds a CA bundle to a *BuildableClient alone, so it is wrapped after.
-	options := []func(*config.LoadOptions) error{config.WithHTTPClient(
-		awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
-			t.MaxIdleConns, t.MaxIdleConnsPerHost = 256, 256
-		}))}
-	if region != "" {
-		options = append(options, config.WithRegion(region))
-	}
-	if creds != nil {
-		options = append(options, config.WithCredentialsProvider(creds))
-	}
-	cfg, err := config.LoadDefaultConfig(ctx, options...)
-	if err != nil {
-		return aws.Config{}, fmt.Errorf("configure AWS client: %w: check AWS_PROFILE, AWS_CA_BUNDLE and the files of the AWS configuration", err)
-	}
-	cfg.HTTPClient = HTTPClient(cfg.HTTPClient)
-	return cfg, nil
-}
-
-// HTTPClient hides from net/http what a request body is. With a fast server on
-// the loopback a reply may overtake the end of the request; the body's early
-// close then surfaces as "use of closed network connection", and the SDK's
-// retry puts records twice.
-func HTTPClient(inner aws.HTTPClient) aws.HTTPClient { return opaqueBody{inner} }
-
-type opaqueBody struct{ inner aws.HTTPClient }
-
-// Do implements aws.HTTPClient.
-func (c opaqueBody) Do(r *http.Request) (*http.Response, error) {
-	if r.Body != nil && r.Body != http.NoBody {
-		clone := *r
-		clone.Body = struct{ io.ReadCloser }{r.Body}
-		r = &clone
-	}
-	return c.inner.Do(r)
 }

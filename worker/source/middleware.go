@@ -16,6 +16,7 @@ import (
 	"github.com/aws/smithy-go/middleware"
 	"go.uber.org/zap"
 
+	"github.com/tripgrid/tripgrid/internal/amazon"
 	"github.com/tripgrid/tripgrid/stream"
 )
 
@@ -75,7 +76,7 @@ func (k *KCL) listShards(ctx context.Context, in *kinesis.ListShardsInput, send 
 		res, err := send(ctx, &params)
 		if err != nil {
 			err = Explain(k.cfg.Client, k.cfg.Stream, err)
-			if repeats, ok := k.warn.let("list " + errorCode(err)); ok && ctx.Err() == nil {
+			if repeats, ok := k.warn.let("list " + amazon.Code(err)); ok && ctx.Err() == nil {
 				k.log.Warn("shards not listed, trying again", zap.Int("suppressed", repeats), zap.Error(err))
 			}
 			return nil, reported{err}
@@ -220,13 +221,13 @@ func persist[T any](s *session, try func() (T, error)) (T, error) {
 	began := time.Now()
 	for pause := first; ; pause = min(2*pause, most) {
 		v, err := try()
-		if throttled(err) {
+		if amazon.Throttled(err) {
 			began = time.Now()
 		}
 		if err == nil || s.ctx.Err() != nil || final(err) || time.Since(began) > s.k.cfg.ReadFailure {
 			return v, err
 		}
-		if repeats, ok := s.k.warn.let("read " + errorCode(err)); ok {
+		if repeats, ok := s.k.warn.let("read " + amazon.Code(err)); ok {
 			s.k.log.Warn("shard not read, trying again", zap.String("shard", string(s.shard)), zap.Int("suppressed", repeats),
 				zap.Error(Explain(s.k.cfg.Client, s.k.cfg.Stream, err)))
 		}
