@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -191,7 +190,7 @@ func program(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
-	var out, errs bytes.Buffer
+	var out, errs hearing
 	code = run(ctx, args, streams{&out, &errs})
 	return code, out.String(), errs.String()
 }

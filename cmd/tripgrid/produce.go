@@ -78,7 +78,7 @@ func (c *produceCmd) Run(ctx context.Context, std streams) (err error) {
 	}
 	// A replay that is refused leaves the other one's trips in the folder.
 	if err := p.Check(); err != nil {
-		return err
+		return fmt.Errorf("%w, or another --dir", err)
 	}
 	if data, err = spooled(dir, data); err != nil {
 		return err
@@ -101,8 +101,6 @@ func (c *produceCmd) Run(ctx context.Context, std streams) (err error) {
 		fmt.Fprintf(std.err, "tripgrid: all %s trips are in the stream %s\n", grouped(p.Stats().Sent), c.Kinesis.Stream)
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintf(std.err, "tripgrid: stopped; the same command with --dir %s goes on\n", c.Producer.Dir)
-	case errors.Is(err, producer.ErrRefused):
-		err = fmt.Errorf("%w, or another --dir", err)
 	default:
 		log.Debug("replay failed", zap.Error(err))
 	}
