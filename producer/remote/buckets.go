@@ -91,8 +91,11 @@ func (b *buckets) list(ctx context.Context, bucket, prefix, pattern string, aliv
 			}
 			objects = append(objects, object(bucket, key, size, found.ETag))
 		}
-		if !aws.ToBool(page.IsTruncated) || aws.ToString(page.NextContinuationToken) == "" {
+		if !aws.ToBool(page.IsTruncated) {
 			return objects, nil
+		}
+		if next := aws.ToString(page.NextContinuationToken); next == "" || next == aws.ToString(in.ContinuationToken) {
+			return nil, permanent("the server says that there are more objects and not where: name them one by one, or use another server")
 		}
 		in.ContinuationToken = page.NextContinuationToken
 	}

@@ -495,6 +495,20 @@ func TestCacheWithoutVersion(t *testing.T) {
 	}
 }
 
+// A listing that breaks off is no smaller data set.
+func TestListingBreaksOff(t *testing.T) {
+	for _, token := range []string{"", "<NextContinuationToken>again</NextContinuationToken>"} {
+		f := newFakeS3(t, map[string]string{"1": "one"})
+		f.fault = func(_ int, _ string, w http.ResponseWriter, _ *http.Request) bool {
+			fmt.Fprintf(w, "<ListBucketResult><IsTruncated>true</IsTruncated>%s<Contents><Key>1</Key><Size>3</Size></Contents></ListBucketResult>", token)
+			return true
+		}
+		if _, _, err := fetchAll(t, using(f), "s3://bucket/"); err == nil || !strings.Contains(err.Error(), "there are more objects and not where") {
+			t.Errorf("%q: %v", token, err)
+		}
+	}
+}
+
 // A listing may take longer than a request may be silent; a folder that cannot be
 // written is named.
 func TestSlowListingAndBadFolder(t *testing.T) {
