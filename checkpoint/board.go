@@ -61,8 +61,9 @@ type BoardSpec struct {
 	Prefix     string
 	Job        string
 	Generation stream.Generation
-	// Replicas is for a board that is made: 1 embedded, 3 in a cluster.
-	Replicas int
+	// Replicas and Partitions are for a board that is made: 1 replica embedded, 3
+	// in a cluster; each partition may need a message's 1 MiB for its ack.
+	Replicas, Partitions int
 }
 
 // BoardBucket is the name of a generation's bucket, without the prefix.
@@ -83,6 +84,7 @@ func (s BoardSpec) Open(ctx context.Context, js jetstream.JetStream) (*Board, er
 	bucket := stream.Bucket{
 		Prefix: s.Prefix, Name: BoardBucket(s.Job, s.Generation),
 		Description: "tripgrid: barriers and acks of job " + s.Job, Replicas: s.Replicas,
+		MaxBytes: int64(max(128, s.Partitions+8)) << 20,
 	}
 	kv, err := stream.OpenBucket(ctx, js, bucket)
 	if err != nil {

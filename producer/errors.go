@@ -28,7 +28,7 @@ func (p *Producer) fatal(err error) error {
 	case "ResourceNotFoundException":
 		return say("stream %q does not exist or is not active yet: create it, or name another")
 	case "AccessDeniedException", "AccessDenied", "UnauthorizedOperation", "OptInRequired":
-		return say("Kinesis denies access to stream %q: allow kinesis:PutRecords and kinesis:ListShards on it to these credentials")
+		return say("Kinesis denies access to stream %q: allow kinesis:PutRecords, kinesis:ListShards and kinesis:DescribeStreamSummary on it to these credentials")
 	case "UnrecognizedClientException", "InvalidClientTokenId", "InvalidSignatureException", "SignatureDoesNotMatch",
 		"MissingAuthenticationTokenException", "MissingAuthenticationToken", "IncompleteSignature",
 		"ExpiredTokenException", "ExpiredToken":

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,13 +21,14 @@ type Bucket struct {
 	// Name is the bucket's, without the prefix: "taxi-1-checkpoint".
 	Name        string
 	Description string
-	// Replicas is for a bucket that is made, 1 if 0.
+	// Replicas and MaxBytes are for a bucket that is made: 1 and 128 MiB if 0.
 	Replicas int
+	MaxBytes int64
 }
 
 const (
-	// bucketBytes is the limit of a bucket, since some accounts ask for one. A
-	// message has 1 MiB at most, and there is one for each partition.
+	// bucketBytes is the limit of a bucket where none is given, since some
+	// accounts ask for one.
 	bucketBytes = 128 << 20
 	// ownerKey says in a bucket's metadata whose it is: prefixes and names may
 	// meet in one bucket's name.
@@ -66,7 +68,7 @@ func OpenBucket(ctx context.Context, js jetstream.JetStream, b Bucket) (jetstrea
 	owner := strings.TrimPrefix(b.Prefix+"."+b.Name, ".")
 	cfg := jetstream.StreamConfig{
 		Name: "KV_" + name, Subjects: []string{"$KV." + name + ".>"}, Description: b.Description,
-		Storage: jetstream.FileStorage, Replicas: max(1, b.Replicas), MaxBytes: bucketBytes, MaxMsgsPerSubject: 1,
+		Storage: jetstream.FileStorage, Replicas: max(1, b.Replicas), MaxBytes: cmp.Or(b.MaxBytes, bucketBytes), MaxMsgsPerSubject: 1,
 		Discard: jetstream.DiscardNew, AllowRollup: true, DenyDelete: true, Duplicates: 2 * time.Minute,
 		Metadata: map[string]string{ownerKey: owner},
 	}

@@ -111,7 +111,7 @@ func openJob(ctx context.Context, svc services, spec checkpoint.Spec, queries []
 	if err != nil {
 		return nil, err
 	}
-	board := checkpoint.BoardSpec{Prefix: svc.prefix, Job: spec.Job, Generation: m.Generation, Replicas: svc.replicas}
+	board := checkpoint.BoardSpec{Prefix: svc.prefix, Job: spec.Job, Generation: m.Generation, Replicas: svc.replicas, Partitions: spec.Partitions}
 	if j.board, err = board.Open(ctx, svc.js); err != nil {
 		return nil, err
 	}

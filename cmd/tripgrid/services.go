@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	sdkdynamodb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
@@ -60,7 +62,7 @@ func newLogger(w io.Writer, s settings.Log) (*zap.Logger, error) {
 func awsConfig(ctx context.Context, region, endpoint string) (aws.Config, error) {
 	var creds aws.CredentialsProvider
 	if onThisMachine(endpoint) {
-		if os.Getenv("AWS_ACCESS_KEY_ID") == "" && os.Getenv("AWS_PROFILE") == "" {
+		if !credentialsAreSet() {
 			creds = credentials.NewStaticCredentialsProvider("local", "local", "")
 		}
 		if region == "" && os.Getenv("AWS_REGION") == "" && os.Getenv("AWS_DEFAULT_REGION") == "" {
@@ -73,6 +75,22 @@ func awsConfig(ctx context.Context, region, endpoint string) (aws.Config, error)
 		err = errors.New("no AWS region is set: give --aws-region, or set AWS_REGION")
 	}
 	return cfg, err
+}
+
+// credentialsAreSet tells whether somebody has given credentials to the AWS
+// chain. Those of the machine's role are none that a stand-in would want.
+func credentialsAreSet() bool {
+	for _, name := range []string{
+		"AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE",
+		"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+	} {
+		if os.Getenv(name) != "" {
+			return true
+		}
+	}
+	file := cmp.Or(os.Getenv("AWS_SHARED_CREDENTIALS_FILE"), config.DefaultSharedCredentialsFilename())
+	_, err := os.Stat(file)
+	return err == nil
 }
 
 func onThisMachine(endpoint string) bool {

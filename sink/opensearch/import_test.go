@@ -122,7 +122,7 @@ func TestImportRefused(t *testing.T) {
 	for url, says := range map[string]string{
 		"":                           "write it like https://host:5601",
 		"dashboards:5601":            "write it like https://host:5601",
-		"http://" + nobody:    "opensearch dashboards at http://127.0.0.1",
+		"http://" + nobody:           "opensearch dashboards at http://127.0.0.1",
 		"https://u:secret@host:5601": "holds a password",
 	} {
 		_, err := opensearch.ImportDashboards(t.Context(), opensearch.DashboardsConfig{URL: url}, nil)

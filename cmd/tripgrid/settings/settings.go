@@ -94,7 +94,7 @@ type Checkpoint struct {
 
 // Results is the store of results.
 type Results struct {
-	URL          string        `group:"results" name:"url" placeholder:"https://HOST:PORT|FILE" help:"Where results go: an OpenSearch endpoint, or a SQLite file."`
+	URL          string        `group:"results" name:"url" placeholder:"https://HOST:PORT|FILE" help:"Where results go: an OpenSearch endpoint, or a SQLite file where all window workers are on one machine."`
 	Prefix       string        `group:"results" placeholder:"PREFIX" help:"Begins the names of indices: lower-case letters, digits, -, _ and dots."`
 	User         string        `group:"results" placeholder:"NAME" help:"User for basic authentication."`
 	Password     Secret        `group:"results" placeholder:"PASSWORD" help:"Its password; better by the environment than by the flag."`
