@@ -3,7 +3,6 @@ package s3store
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -25,10 +24,6 @@ type API interface {
 }
 
 var _ API = (*s3.Client)(nil)
-
-// connectTimeout bounds connecting, so that a silent address is told from a
-// slow answer.
-const connectTimeout = 5 * time.Second
 
 // NewClient returns a client over the SDK's default configuration
 // (environment, profile, AWS_CA_BUNDLE). An empty region and nil credentials
