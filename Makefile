@@ -21,7 +21,7 @@ run: build ## run the demo: generated trips, results on a local page (ARGS="--da
 
 build: ## build bin/tripgrid
 	@mkdir -p $(BIN)
-	$(GO) build -trimpath -ldflags "-s -w" -o $(BIN)/ ./cmd/tripgrid
+	$(GO) build -ldflags "-s -w" -o $(BIN)/ ./cmd/tripgrid
 
 test: ## unit, scenario and end-to-end tests; needs Go alone
 	$(GO) test -timeout 10m $(PKGS)

@@ -9,8 +9,11 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"time"
 
+	"modernc.org/sqlite"
 	_ "modernc.org/sqlite" // the driver "sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 const (
@@ -111,16 +114,35 @@ func OpenSQLite(path string) (*SQLite, error) {
 		return nil, fmt.Errorf("open results %s: %w", path, err)
 	}
 	s := &SQLite{path: abs, turn: make(chan struct{}, 1)}
-	if err := s.open(); err != nil {
+	// Of processes that make a file at once SQLite tells all but one that it is
+	// locked, without waiting: the switch to WAL does not heed busy_timeout.
+	for deadline := time.Now().Add(busyTimeout); ; time.Sleep(20 * time.Millisecond) {
+		err := s.open()
+		if err == nil {
+			return s, nil
+		}
 		_ = s.closeAll() // the first error is the one to tell
-		return nil, s.explain("open", err)
+		if !locked(err) || time.Now().After(deadline) {
+			return nil, s.explain("open", err)
+		}
+		*s = SQLite{path: abs, turn: s.turn}
 	}
-	return s, nil
+}
+
+const busyTimeout = 10 * time.Second
+
+func locked(err error) bool {
+	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	code := e.Code() & 0xff
+	return code == sqlite3.SQLITE_BUSY || code == sqlite3.SQLITE_LOCKED
 }
 
 func (s *SQLite) open() error {
 	dsn := func(pragmas ...string) string {
-		v := url.Values{"_pragma": append([]string{"busy_timeout(10000)"}, pragmas...)}
+		v := url.Values{"_pragma": append([]string{fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds())}, pragmas...)}
 		return (&url.URL{Scheme: "file", Path: s.path, RawQuery: v.Encode()}).String()
 	}
 	var err error

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tripgrid/tripgrid/sink"
 	"github.com/tripgrid/tripgrid/sink/sinktest"
@@ -355,4 +356,24 @@ func TestSQLiteErrors(t *testing.T) {
 		}
 		mustWrite(t, s, docs...)
 	})
+}
+
+// TestOpenAtOnce: several processes may make the file at the same moment.
+func TestOpenAtOnce(t *testing.T) {
+	for range 20 {
+		path := filepath.Join(t.TempDir(), "results.db")
+		var all errgroup.Group
+		for range 8 {
+			all.Go(func() error {
+				s, err := sink.OpenSQLite(path)
+				if err != nil {
+					return err
+				}
+				return s.Close()
+			})
+		}
+		if err := all.Wait(); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

@@ -60,9 +60,8 @@ func (j *job) newIngest(leases *cluster.Leases, poll time.Duration, maxRecords i
 	}
 	r := &ingestRole{job: j}
 	r.worker, err = ingest.New(ingest.Config{
-		Lanes: j.spec.Lanes,
-		Log:   j.partlog, Nonce: j.nonce, Partitions: j.spec.Partitions, CellPrecision: j.spec.CellPrecision, Geofence: j.spec.Geofence,
-		Manifest: j.manifest, Board: j.board, Logger: j.log.Named("ingest"),
+		Log: j.partlog, Nonce: j.nonce, Partitions: j.spec.Partitions, CellPrecision: j.spec.CellPrecision, Geofence: j.spec.Geofence,
+		Lanes: j.spec.Lanes, Manifest: j.manifest, Board: j.board, Logger: j.log.Named("ingest"),
 	})
 	if err != nil {
 		return nil, err

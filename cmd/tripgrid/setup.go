@@ -49,8 +49,8 @@ func (c *setupCmd) Run(ctx context.Context, std streams) (err error) {
 // dashboard writes and imports the saved objects.
 func (c *setupCmd) dashboard(ctx context.Context, opt opensearch.Options, std streams) error {
 	objects, err := opensearch.SavedObjects(opt, opensearch.Dashboard{
-		Maps:  []opensearch.Map{{Title: "Pick-ups by area", Query: "pickup_count", Sum: "pickup_count"}},
-		Lines: []opensearch.Lines{{Title: "Minutes to the airport", Query: "trip_duration", Average: "avg_trip_duration", Weight: "trip_count"}},
+		Maps:  []opensearch.Map{{Title: "Pick-ups by area", Query: window.PickupCount, Sum: "pickup_count"}},
+		Lines: []opensearch.Lines{{Title: "Minutes to the airport", Query: window.TripDuration, Average: "avg_trip_duration", Weight: "trip_count"}},
 	})
 	if err != nil {
 		return err

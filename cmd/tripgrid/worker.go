@@ -12,7 +12,6 @@ import (
 	"github.com/tripgrid/tripgrid/checkpoint"
 	"github.com/tripgrid/tripgrid/cluster"
 	"github.com/tripgrid/tripgrid/cmd/tripgrid/settings"
-	"github.com/tripgrid/tripgrid/stream"
 )
 
 type workerCmd struct {
@@ -103,7 +102,6 @@ func (c *workerCmd) Run(ctx context.Context, std streams) (err error) {
 			pending:     pending,
 			leases:      leases,
 			checkpoints: checkpoint.Config{Interval: c.Checkpoint.Interval, Timeout: c.Checkpoint.Timeout, Retain: c.Checkpoint.Retain},
-			fallback:    func(stream.Partition, checkpoint.Fallback) {},
 		}))
 	}
 	told := ctx
