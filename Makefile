@@ -6,7 +6,8 @@ ARGS    ?=
 # Every package whose tests need nothing but Go.
 PKGS    := ./...
 # Packages with goroutines that share state: the race detector runs over these.
-RACE    := ./cluster/... ./checkpoint/... ./producer ./sink/... ./stream/... ./worker/... ./dashboard/... ./internal/localkinesis/...
+RACE    := ./cluster ./checkpoint ./checkpoint/filestore ./producer ./producer/remote ./sink ./stream ./worker ./worker/ingest \
+	./worker/source ./dashboard ./internal/localkinesis
 
 GOLANGCI_VERSION := v2.15.0
 
@@ -32,7 +33,7 @@ INTEGRATION ?= ./internal/testservers ./cmd/tripgrid ./internal/localkinesis/...
 TAGGED = $$(grep -rlE '^//go:build .*integration' --include='*_test.go' . | xargs sed -nE 's/^func (Test[A-Z][A-Za-z0-9_]*)\(t .*/\1/p' | sort -u | paste -sd '|' -)
 
 test-integration: ## our suites and the whole path against servers that are not ours (needs npm, Java with Maven, Python)
-	$(GO) test -count=1 -p 2 -timeout 15m -tags integration -run "^($(TAGGED))$$" $(INTEGRATION)
+	$(GO) test -count=1 -p 3 -timeout 15m -tags integration -run "^($(TAGGED))$$" $(INTEGRATION)
 
 test-matrix: build ## every data set, profile, partition and shard count against the independent oracle
 	$(GO) test -count=1 -timeout 30m -tags matrix -run TestMatrix ./cmd/tripgrid
@@ -42,7 +43,7 @@ race: ## the concurrent packages under the race detector
 
 vet: ## go vet
 	$(GO) vet ./...
-	$(GO) vet -tags integration,matrix ./...
+	$(GO) vet -tags integration,matrix,rate ./...
 
 lint: ## gofmt, golangci-lint
 	@files=$$(gofmt -l .); test -z "$$files" || { echo "gofmt would change these files, run gofmt -w:"; echo "$$files"; exit 1; }

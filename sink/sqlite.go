@@ -11,8 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"modernc.org/sqlite"
-	_ "modernc.org/sqlite" // the driver "sqlite"
+	"modernc.org/sqlite" // it is the driver "sqlite", too
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
