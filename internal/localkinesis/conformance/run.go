@@ -98,10 +98,11 @@ func Run(t *testing.T, client *kinesis.Client, opt Options) {
 		timeout = time.Minute
 	}
 	for _, c := range checks {
+		if why, ok := opt.Deviations[c.name]; ok {
+			t.Logf("%s is not asked, a known deviation of this server: %s", c.name, why)
+			continue
+		}
 		t.Run(c.name, func(t *testing.T) {
-			if why, ok := opt.Deviations[c.name]; ok {
-				t.Skipf("known deviation of this server: %s", why)
-			}
 			ctx, cancel := context.WithTimeout(context.Background(), timeout)
 			defer cancel()
 			c.run(suite{t, ctx, client})
