@@ -311,9 +311,9 @@ func TestChanged(t *testing.T) {
 	other := strings.Repeat("x", 10_000)
 	site = newWebsite(t, content, func(nth int64, w http.ResponseWriter, _ *http.Request) bool {
 		if nth == 1 {
+			site.content.Store(&other) // before the cut, which the next request may follow at once
 			w.Header().Set("ETag", etag(content))
 			half(w, content)
-			site.content.Store(&other)
 		}
 		return nth == 1
 	})
@@ -323,9 +323,9 @@ func TestChanged(t *testing.T) {
 	f := newFakeS3(t, map[string]string{"x": content})
 	f.fault = func(nth int, what string, w http.ResponseWriter, _ *http.Request) bool {
 		if nth == 2 {
+			f.objects["x"] = other
 			w.Header().Set("ETag", etag(content))
 			half(w, content)
-			f.objects["x"] = other
 		}
 		return nth == 2
 	}
