@@ -3,5 +3,5 @@
 // (which judge the suite itself) and against AWS.
 //
 // A server that is known to deviate in a check is run with that check's name and the deviation in Options.Deviations;
-// the check is skipped then and says so. A name that no check has fails the run.
+// it is not asked then, and the log says so. A name that no check has fails the run.
 package conformance
